@@ -1,0 +1,1 @@
+"""Weights to bundles: conversion of the face models, parity checks, packaging and signing."""
