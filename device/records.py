@@ -63,6 +63,8 @@ class HeadPose:
     roll_deg: float
     error_px: float
     """Root mean square reprojection error of the fitted face."""
+    spread_deg: float = 0.0
+    """How far the two estimates that were averaged are apart: large where neither should be trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,134 @@
+"""Geometric gaze: irises on eyeballs in a posed head, as a ray in the driver-camera frame.
+
+The viewing ray through each iris meets an eyeball of 12 mm whose centre the head pose gives; the line from the centre
+to that point is where the eye looks. Irises are some pixels wide, so that this is noisy, and its elevation more than
+its azimuth, since lids hide the iris. Two things are known besides: eyes mostly look where the head points (a prior,
+which shrinks the measured rotation), and the upper lid follows the gaze down (Becker and Fuchs 1988), which tells
+more about elevation than the iris does. Gains and errors below are least-squares fits to 417 rendered heads with known
+gaze, 56 people, each left out in turn: mean error 9.6 deg, 13.3 deg for the head's direction alone.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from dashgaze.device.eyes import Apertures, EyeJudge
+from dashgaze.device.filters import OneEuroFilter
+from dashgaze.device.headpose import CanonicalFace, HeadPoseEstimator
+from dashgaze.device.mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_EYE_OUTER
+from dashgaze.device.records import Eyes, Face, Frame, Gaze, HeadPose
+from dashgaze.device.settings import Settings
+from dashgaze.geometry import Camera, Floats, angles_from_rays, intersect_sphere, rays_from_angles, unit
+from dashgaze.tables import Status
+from dashgaze.zones import ZoneMap
+
+_EYEBALL_MM = 12.0
+_AZIMUTH_GAIN, _ELEVATION_GAIN = 0.55, 0.22
+_LID_DEG = 18.0  # elevation for a lid opened by its whole normal aperture more
+_EYES_ERROR_DEG, _HEAD_ERROR_DEG = 7.0, 10.0
+_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE = 468, 473
+_FAR_YAW_DEG = 60.0
+
+
+class GazeSettings(Settings):
+    """The geometric estimator and its filter."""
+
+    min_cutoff_hz: float = Field(1.5, gt=0, description="one-euro filter: cutoff at rest")
+    beta_hz: float = Field(2.0, ge=0, description="one-euro filter: rise of the cutoff per radian a second")
+    smallest_eye_px: float = Field(7.0, gt=0, description="with narrower eyes the head's direction is used")
+
+
+class GeometricGaze:
+    """The gaze stage of the loop. `adapt` takes over what adaptation found, between frames."""
+
+    def __init__(
+        self,
+        settings: GazeSettings,
+        camera: Camera,
+        face: CanonicalFace,
+        eyes: EyeJudge,
+        zones: ZoneMap,
+        car_from_camera: Floats,
+    ) -> None:
+        self._settings, self._camera, self._zones, self._eyes = settings, camera, zones, eyes
+        self._eyeballs_mm = face.eyeballs_mm
+        self._head = HeadPoseEstimator(face, camera)
+        self._car_from_camera = car_from_camera
+        self._filter = OneEuroFilter(settings.min_cutoff_hz, settings.beta_hz)
+        self._seat_mm: Floats | None = None
+
+    def adapt(self, car_from_camera: Floats) -> None:
+        """Use another rotation (3, 3) from the camera frame to the car frame."""
+        self._car_from_camera = car_from_camera
+
+    def estimate(self, frame: Frame, face: Face) -> Gaze:
+        """Gaze of a face; a status and nothing else where there is no face."""
+        if face.landmarks_px is None:
+            self._filter.reset()
+            return Gaze(face.status)
+        head = self._head.fit(face.landmarks_px)
+        if head is None:
+            self._filter.reset()
+            return Gaze(Status.LOW_QUALITY)
+        eyes, apertures = self._eyes.judge(frame.t_s, face, head)
+        if eyes.closed:
+            self._filter.reset()
+            return Gaze(Status.EYES_CLOSED, eye_mid_mm=head.position_mm, head=head, eyes=eyes)
+        return self._open_eyed(frame, face.landmarks_px, head, eyes, apertures)
+
+    def _open_eyed(
+        self, frame: Frame, landmarks_px: NDArray[np.float32], head: HeadPose, eyes: Eyes, apertures: Apertures
+    ) -> Gaze:
+        eye_px = _eye_width_px(landmarks_px)
+        usable = eye_px >= self._settings.smallest_eye_px and abs(head.yaw_deg) < _FAR_YAW_DEG
+        if usable:
+            azimuth, elevation = self._eye_in_head(landmarks_px, head, apertures)
+            error_deg = float(np.hypot(_EYES_ERROR_DEG, np.degrees(0.35 / eye_px) + head.spread_deg / 2))
+        else:
+            azimuth, elevation, error_deg = 0.0, 0.0, float(np.hypot(_HEAD_ERROR_DEG, head.spread_deg / 2))
+        ray = unit(self._filter(frame.t_s, head.rotation @ rays_from_angles(azimuth, elevation)))
+        in_face = angles_from_rays(head.rotation.T @ ray)
+        in_car = self._car_from_camera @ ray
+        car_azimuth, car_elevation = angles_from_rays(in_car)
+        return Gaze(
+            status=Status.OK if usable else Status.LOW_QUALITY,
+            ray=ray,
+            eye_mid_mm=head.position_mm,
+            error_deg=error_deg,
+            azimuth_deg=float(in_face[0]),
+            elevation_deg=float(in_face[1]),
+            car_azimuth_deg=float(car_azimuth),
+            car_elevation_deg=float(car_elevation),
+            zone=self._zones.zone_of(self._eyes_in_car(head.position_mm), in_car),
+            head=head,
+            eyes=eyes,
+        )
+
+    def _eye_in_head(
+        self, landmarks_px: NDArray[np.float32], head: HeadPose, apertures: Apertures
+    ) -> tuple[float, float]:
+        """Azimuth and elevation of the gaze in the face frame, degrees."""
+        irises = self._camera.rays(landmarks_px[[_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE], :2])
+        centres = self._eyeballs_mm @ head.rotation.T + head.position_mm
+        points, _ = intersect_sphere(irises, centres, _EYEBALL_MM)
+        azimuths, elevations = angles_from_rays((points - centres) @ head.rotation)
+        seen = [apertures.right is not None, apertures.left is not None]
+        aperture = apertures.mean or self._eyes.normal_aperture_frac
+        lid_deg = _LID_DEG * (aperture / self._eyes.normal_aperture_frac - 1)
+        azimuth = _AZIMUTH_GAIN * float(np.clip(azimuths[seen].mean(), -60, 60))
+        elevation = _ELEVATION_GAIN * float(np.clip(elevations[seen].mean(), -60, 60)) + lid_deg
+        return azimuth, float(np.clip(elevation, -45, 45))
+
+    def _eyes_in_car(self, eye_mid_mm: Floats) -> Floats:
+        """Where the eyes are in the car frame, whose origin is their usual place in the camera frame."""
+        if self._seat_mm is None:
+            self._seat_mm = eye_mid_mm
+        # A slow mean: posture counts, a lean does not.
+        self._seat_mm = self._seat_mm + 0.002 * (eye_mid_mm - self._seat_mm)
+        return np.clip(self._car_from_camera @ (eye_mid_mm - self._seat_mm), -300, 300)
+
+
+def _eye_width_px(landmarks_px: NDArray[np.float32]) -> float:
+    corners = landmarks_px[[RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER], :2]
+    widths = np.linalg.norm(corners[::2] - corners[1::2], axis=1)
+    return float(widths.max())

@@ -1,0 +1,103 @@
+"""Face landmarks: FaceMesh V2 (478 points, irises included) on a turned square region, and its blendshapes.
+
+Region rules are MediaPipe's: a square of the face's long side x 1.5, turned so that the eyes are level. Range [0, 1],
+replicated border, no half-pixel shift, so that landmarks agree with MediaPipe's to some hundredths of a pixel.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dashgaze.bundle import Bundle
+from dashgaze.device.detection import Detection
+from dashgaze.device.runtime import start_session
+
+RIGHT_EYE_OUTER, RIGHT_EYE_INNER = 33, 133
+LEFT_EYE_INNER, LEFT_EYE_OUTER = 362, 263
+RIGHT_IRIS, LEFT_IRIS = slice(468, 473), slice(473, 478)
+"""Centre first, then four points of the rim."""
+FACE = slice(0, 468)
+
+_MARGIN = 1.5
+_LANDMARKS = 478
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A square of `side_px` about (`x_px`, `y_px`), turned by `angle_rad` (x axis towards y)."""
+
+    x_px: float
+    y_px: float
+    side_px: float
+    angle_rad: float
+
+    @classmethod
+    def of_detection(cls, detection: Detection) -> "Region":
+        """Region of a detected face."""
+        right_eye, left_eye = detection.keypoints_px[:2]
+        angle = np.arctan2(*(left_eye - right_eye)[::-1])
+        x, y = detection.centre_px
+        return cls(float(x), float(y), float(detection.size_px.max() * _MARGIN), float(angle))
+
+    @classmethod
+    def of_landmarks(cls, landmarks_px: NDArray[np.float32]) -> "Region":
+        """Region of a face whose landmarks are known from the frame before."""
+        points = landmarks_px[FACE, :2].astype(np.float64)
+        along = points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]
+        angle = np.arctan2(along[1], along[0])
+        c, s = np.cos(angle), np.sin(angle)
+        level = np.array([[c, s], [-s, c]])
+        middle = (points.min(axis=0) + points.max(axis=0)) / 2
+        turned = (points - middle) @ level.T
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        x, y = middle + (low + high) / 2 @ level
+        return cls(float(x), float(y), float((high - low).max() * _MARGIN), float(angle))
+
+    def to_picture(self, crop_px: int) -> NDArray[np.float64]:
+        """Affine map (2, 3) from a crop of `crop_px` to the picture."""
+        c, s = (f(self.angle_rad) * self.side_px / crop_px for f in (np.cos, np.sin))
+        turn = np.array([[c, -s], [s, c]])
+        return np.c_[turn, np.array([self.x_px, self.y_px]) - turn @ np.full(2, crop_px / 2)]
+
+
+class Mesh:
+    """The landmark network."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._session = start_session(bundle, "mesh")
+        self._crop_px = int(self._session.get_inputs()[0].shape[1])
+
+    def fit(self, image: NDArray[np.uint8], region: Region) -> tuple[NDArray[np.float32], float]:
+        """Landmarks (478, 3) in pixels of the BGR picture, z in the same scale, and the presence of a face, 0 to 1."""
+        n = self._crop_px
+        to_picture = region.to_picture(n)
+        crop = cv2.warpAffine(
+            image,
+            to_picture,
+            (n, n),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        blob = np.multiply(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)[None], np.float32(1 / 255), dtype=np.float32)
+        raw, logit = self._session.run(["landmarks", "presence"], {"image": blob})
+        points = raw.reshape(_LANDMARKS, 3)
+        in_picture = np.c_[points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2], points[:, 2] * region.side_px / n]
+        presence = 1 / (1 + np.exp(-float(np.clip(logit.item(), -60, 60))))
+        return in_picture.astype(np.float32), presence
+
+
+class Blendshapes:
+    """The expression network: 52 ARKit-like coefficients from 146 of the landmarks."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._session = start_session(bundle, "blendshapes")
+        part = bundle.part("blendshapes")
+        self._landmarks = np.array(part.landmarks)
+        self.names = tuple(part.labels or ())
+
+    def estimate(self, landmarks_px: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Coefficients (52), 0 to 1, in the order of `names`."""
+        points = np.ascontiguousarray(landmarks_px[self._landmarks, :2][None])
+        return np.asarray(self._session.run(["scores"], {"points": points})[0].reshape(-1), dtype=np.float32)
