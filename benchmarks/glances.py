@@ -116,7 +116,9 @@ class Driver:
         """Yield (end in seconds, index into `ZONES`), without a gap, from `start_s` until past `end_s`."""
         t_s = start_s
         while t_s < end_s:
-            duration_s = max(SHORTEST_S, float(self._rng.lognormal(math.log(ON_ROAD_MEDIAN_S), ON_ROAD_SIGMA)))
+            duration_s = max(
+                SHORTEST_S, float(self._rng.lognormal(math.log(ON_ROAD_MEDIAN_S), ON_ROAD_SIGMA))
+            )
             self._buffer_s = min(BUFFER_S, self._buffer_s + max(0.0, duration_s - 0.1))
             t_s += duration_s
             yield t_s, int(np.searchsorted(self._road_cumulated, self._rng.random() * 0.999))
@@ -229,7 +231,9 @@ def _block(
     ends_s, zones = zip(*driver.glances(start_s, start_s + length_s), strict=True)
     glance = np.searchsorted(np.array(ends_s), times_s)
     truth = np.array(zones)[glance]
-    scatter_deg = rng.normal(0.0, 1.0, (len(ends_s), 2)) * np.where(np.array(zones)[:, None] == 0, (5.0, 2.0), 2.0)
+    scatter_deg = rng.normal(0.0, 1.0, (len(ends_s), 2)) * np.where(
+        np.array(zones)[:, None] == 0, (5.0, 2.0), 2.0
+    )
     seen_deg = CENTRES[truth] + scatter_deg[glance] + bias_deg + rng.normal(0.0, 2.0, (count, 2))
     astray = rng.random(count) < 0.01
     seen_deg[astray] = rng.uniform((-80.0, -50.0), (80.0, 20.0), (int(astray.sum()), 2))
@@ -256,7 +260,10 @@ def _block(
         times_s.tolist(), nearest.tolist(), seen_deg.tolist(), error_deg.tolist(), closed.tolist(), openness.tolist(),
         mouth.tolist(), speed_mps.tolist(), no_speed.tolist(), lost.tolist(), poor.tolist(), strict=True,
     )  # fmt: skip
-    for t_s, zone, (azimuth, elevation), error, shut, opening, mouth_frac, speed, speedless, gone, weak in columns:
+    for t_s, zone, (
+        azimuth,
+        elevation,
+    ), error, shut, opening, mouth_frac, speed, speedless, gone, weak in columns:
         known_mps = None if speedless else speed
         if gone:
             yield Sight(t_s, Status.NO_FACE, speed_mps=known_mps)
@@ -296,7 +303,9 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return (solve(count - 1, 0.975) if count else 0.0), solve(count, 0.025)
 
 
-def false_alerts_per_hour(hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0) -> FalseAlerts:
+def false_alerts_per_hour(
+    hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0
+) -> FalseAlerts:
     """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`; count alerts that start."""
     kinds: Counter[str] = Counter()
     done = 0.0

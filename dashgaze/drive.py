@@ -37,6 +37,7 @@ from dashgaze.session import (
     Versions,
     choose,
     parse_record,
+    read_file,
     read_record,
     refuse_occupied,
     required,
@@ -63,6 +64,8 @@ PART_S = 60.0
 PART_ROWS = 7200
 """A part is closed earlier where time stands still or frames are many: bounds memory."""
 
+_PART = re.compile(r"part-([0-9]{5,9})\.parquet")
+
 Level = Literal["none", "notice", "warning", "critical"]
 
 OBSERVATIONS = (
@@ -75,7 +78,7 @@ OBSERVATIONS = (
     SPEED,
     Column("level", "string", "", False, "Highest level among the active alerts", values=get_args(Level)),
     Column("off_road_s", "float", "s", True, "Length of the current glance off the road, 0 on the road", 0),
-    Column("off_road_30s_s", "float", "s", True, "Time off the road within the last 30 s", 0, 30),
+    Column("off_road_30s_s", "float", "s", True, "Time off the road within the last 30 s", 0),
     Column("attend_buffer_s", "float", "s", True, "AttenD buffer, 2 s when full"),
     Column(
         "perclos_frac", "float", "", True, "Share of the last minute with eyes at least 80 % closed", 0, 1
@@ -142,7 +145,7 @@ class DriveHeader(Record):
 
 
 class Event(Record):
-    """One line of `events.jsonl`: an alert that starts, changes level or ends, or something the device did."""
+    """One line of `events.jsonl`: an alert that starts, changes or ends, or something the device did."""
 
     t_s: float = Field(description="Time from the start, s")
     timestamp_ns: int | None = Field(default=None, description="UTC, ns since 1970; null where unknown")
@@ -150,11 +153,9 @@ class Event(Record):
         description="Kind of alert, or e.g. adaptation_ready, camera_lost, camera_back, stopped"
     )
     level: Level = Field(default="none", description="none when an alert ends, and for what is no alert")
-    rule: Annotated[str, Field(max_length=1000)] = Field(
-        default="", description="Rule that the alert follows, with its source"
-    )
-    message: Annotated[str, Field(max_length=1000), AfterValidator(without_credentials)] = Field(
-        default="", description="What to tell the driver"
+    rule: str = Field(default="", description="Rule that the alert follows, with its source")
+    message: Annotated[str, AfterValidator(without_credentials)] = Field(
+        default="", description="What to tell the driver, or what happened"
     )
     measured: Annotated[float | None, BeforeValidator(_null_if_nan)] = Field(
         default=None, description="Value that crossed the rule's threshold, in the rule's unit"
@@ -223,7 +224,7 @@ class DriveWriter:
     def event(self, event: Event | Mapping[str, Any]) -> None:
         """Add one event; it is on the disk when this returns.
 
-        Raises pydantic's ValidationError for what is no event, DashgazeError where it cannot be written.
+        Raises ValueError for what is no event, DashgazeError where it cannot be written.
         """
         line = Event.model_validate(event).model_dump_json().encode() + b"\n"
         try:
@@ -238,17 +239,21 @@ class DriveWriter:
         self._events_bytes += len(line)
 
     def close(self, summary: Mapping[str, Any] | None = None) -> None:
-        """Write the last part and `summary.json`, complete unless `summary` says `complete` False and a `reason`.
+        """Write the last part and `summary.json`.
 
-        Raises DashgazeError where one of them cannot be written; the other is written all the same.
+        The drive is complete unless `summary` has `complete` False, and a `reason`.
+        Raises DashgazeError where a file cannot be written; a summary is written all the same, if it can be.
         """
         self._closed = True
+        fields = {"complete": True, **(summary or {})}
         try:
             self._close_part()
+        except DashgazeError as error:
+            fields |= {"complete": False, "reason": str(error)}
+            raise
         finally:
             self._events.close()
-            rows = {"rows": self._rows_in_parts}
-            record = Summary.model_validate({"complete": True, **(summary or {}), **rows})
+            record = Summary.model_validate(fields | {"rows": self._rows_in_parts})
             write_record(self.path / "summary.json", record)
 
     def __enter__(self) -> Self:
@@ -272,8 +277,8 @@ class DriveWriter:
         for name, accept in self._acceptors:
             try:
                 cells.append(accept(row.get(name)))
-            except ValueError as problem:
-                raise InputError(f"{self.path}, column {name}, row {number}", str(problem)) from None
+            except ValueError as error:
+                raise InputError(f"{self.path}, column {name}, row {number}", str(error)) from None
         if row["t_s"] < self._last_t_s:
             problem = f"goes backward, from {self._last_t_s} to {row['t_s']}"
             raise InputError(f"{self.path}, column t_s, row {number}", problem)
@@ -311,23 +316,23 @@ class Drive:
                 check_time(str(part), np.concatenate([before["t_s"][-1:], after["t_s"][:1]]), -1)
         return concatenate(columns, tables)
 
-    def events(self) -> "Events":
-        """Read and check the events. Raises InputError that names the line."""
-        path = self.path / "events.jsonl"
-        data = read_file(path)
-        lines = data.split(b"\n")
-        tail = lines.pop()
-        events = [parse_record(f"{path}, line {number}", line, Event) for number, line in enumerate(lines, 1)]
-        return Events(tuple(events), torn=bool(tail))
+    def events(self) -> tuple[Event, ...]:
+        """Read and check the events, in the order in which they were written.
 
+        A torn line at the end is left out, see `torn_events`. Raises InputError that names the line.
+        """
+        where = f"{self.path / 'events.jsonl'}, line"
+        *lines, _ = self._event_lines()
+        return tuple(parse_record(f"{where} {number}", line, Event) for number, line in enumerate(lines, 1))
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """The events of a drive, in the order in which they were written."""
+    @property
+    def torn_events(self) -> int:
+        """1 where the power was cut while the last event was written, else 0."""
+        return int(self._event_lines()[-1] != b"")
 
-    events: tuple[Event, ...]
-    torn: bool
-    """The last line is incomplete, since the power was cut while it was written, and was left out."""
+    def _event_lines(self) -> list[bytes]:
+        """Return the complete lines, and last what follows them."""
+        return read_file(self.path / "events.jsonl").split(b"\n")
 
 
 def read_drive(path: Path) -> Drive:
@@ -346,7 +351,5 @@ def _parts(folder: Path) -> list[Path]:
         names = os.listdir(folder)
     except OSError as error:
         raise InputError(str(folder), f"cannot be read: {(error.strerror or str(error)).lower()}") from None
-    numbers = sorted(
-        int(match[1]) for name in names if (match := re.fullmatch(r"part-(\d{5,})\.parquet", name))
-    )
-    return [folder / f"part-{number:05d}.parquet" for number in numbers]
+    numbered = sorted((int(match[1]), name) for name in names if (match := _PART.fullmatch(name)))
+    return [folder / name for _, name in numbered]

@@ -440,8 +440,8 @@ class SessionHeader(Record):
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 
-def read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
-    """Read and check a JSON file. Raises InputError that names file and field."""
+def read_file(path: Path) -> bytes:
+    """Read a small file whole. Raises InputError."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_JSON_BYTES + 1)
@@ -449,7 +449,12 @@ def read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
         raise InputError(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}") from None
     if len(data) > MAX_JSON_BYTES:
         raise InputError(str(path), f"is larger than {MAX_JSON_BYTES >> 20} MB", "restore it")
-    return parse_record(str(path), data, model)
+    return data
+
+
+def read_record(path: Path, model: type[AnyRecord]) -> AnyRecord:
+    """Read and check a JSON file. Raises InputError that names file and field."""
+    return parse_record(str(path), read_file(path), model)
 
 
 def parse_record(where: str, data: bytes, model: type[AnyRecord]) -> AnyRecord:
@@ -532,8 +537,8 @@ def refuse_occupied(path: Path) -> None:
 class SessionWriter:
     """Collects a session; `write_session` makes one.
 
-    Rows are kept in memory in Arrow's layout until the end: about 0.6 kB per row of `frames`, 65 MB per hour at
-    30 Hz.
+    Rows are kept in memory in Arrow's layout until the end: about 0.6 kB per row of `frames`, 65 MB per hour
+    at 30 Hz.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -574,11 +579,11 @@ class SessionWriter:
 
 @contextmanager
 def write_session(path: Path) -> Iterator[SessionWriter]:
-    """Write a session: append to the tables and describe it in the block; it is there when the block ends.
+    """Write a session: append to its tables and describe it in the block; it is there when the block ends.
 
-    It is built in the sibling `.NAME.partial` and renamed at the end of the block. Nothing is left when the block
-    raises; what a killed process left is removed by the next that writes the same session. Raises InputError if
-    `path` is not free or another process is writing it, DashgazeError if the disk refuses.
+    It is built in the sibling `.NAME.partial` and renamed at the end of the block. Nothing is left when the
+    block raises; what a killed process left is removed by the next that writes the same session. Raises
+    InputError if `path` is not free or another process is writing it, DashgazeError if the disk refuses.
     """
     path = Path(path).absolute()
     refuse_occupied(path)

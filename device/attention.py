@@ -24,13 +24,14 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from dashgaze.device.records import Alert, AlertKind, Attention, Level, Sight
 from dashgaze.device.settings import Settings
+from dashgaze.device.spells import TICK_S, Bucket, Recent, Spell, WindowSum
 from dashgaze.errors import DashgazeError
 from dashgaze.tables import Status
 from dashgaze.zones import Zone
@@ -38,81 +39,85 @@ from dashgaze.zones import Zone
 KMH = 1 / 3.6
 """One km/h in m/s."""
 
-_TICK_S = 1e-9
-"""Sums of frame intervals that differ by less are equal."""
 
 
 class GazeSettings(Settings):
     """How single sights become glances."""
 
-    vote_s: float = Field(
-        0.3, ge=0.1, le=0.6, description="Window of the majority vote on where the driver looks; it removes what lasts "
+    vote_s: float = Field(default=0.3, ge=0.1, le=0.6, description="Window of the majority vote on where the driver looks; it removes what lasts "
         "less than half of it (ISO 15007: fixations under 0.12 s are no glance; 0.3 s: blinks are part of a glance)",
-    )  # fmt: skip
-    max_error_deg: float = Field(
-        math.degrees(0.3), gt=0, le=90, description="A gaze less certain than this is not judged (openpilot: 0.3 rad)"
     )
-    return_s: float = Field(
-        0.5, ge=0.1, le=2, description="A look back at the road shorter than this does not end a glance off it (judgement: "
+    max_error_deg: float = Field(default=math.degrees(0.3),
+        gt=0,
+        le=90,
+        description="A gaze less certain than this is not judged (openpilot: 0.3 rad)",
+    )
+    return_s: float = Field(default=0.5, ge=0.1, le=2, description="A look back at the road shorter than this does not end a glance off it (judgement: "
         "two saccades and one fixation)",
-    )  # fmt: skip
-    gap_s: float = Field(
-        0.5, gt=0, le=2, description="Sights further apart than this leave unknown time between them (judgement)"
     )
-    forget_s: float = Field(
-        5.0, ge=1, le=60, description="Unseen for so long, a glance or closure that was under way is forgotten (judgement)"
+    gap_s: float = Field(default=0.5,
+        gt=0,
+        le=2,
+        description="Sights further apart than this leave unknown time between them (judgement)",
     )
-    recover_s: float = Field(
-        2.0, ge=0.5, le=10, description="A cumulative alert ends when the driver has looked at the road for so long "
+    forget_s: float = Field(default=5.0,
+        ge=1,
+        le=60,
+        description="Unseen for so long, a glance or closure that was under way is forgotten (judgement)",
+    )
+    recover_s: float = Field(default=2.0, ge=0.5, le=10, description="A cumulative alert ends when the driver has looked at the road for so long "
         "(Euro NCAP as built into production cars, (2nd))",
-    )  # fmt: skip
+    )
 
 
 class SpeedSettings(Settings):
     """From which speed the rules apply. Below, nothing is counted."""
 
-    distraction_mps: float = Field(
-        20 * KMH, ge=0, le=60, description="Distraction rules apply from here (EU 2023/2590: 20 km/h; Euro NCAP (2nd))"
+    distraction_mps: float = Field(default=20 * KMH,
+        ge=0,
+        le=60,
+        description="Distraction rules apply from here (EU 2023/2590: 20 km/h; Euro NCAP (2nd))",
     )
-    eyes_mps: float = Field(
-        10 * KMH, ge=0, le=60, description="Rules of eyes, yawns and lost faces apply from here (production cars, (2nd)). "
+    eyes_mps: float = Field(default=10 * KMH, ge=0, le=60, description="Rules of eyes, yawns and lost faces apply from here (production cars, (2nd)). "
         "EU 2021/1341 asks for drowsiness from 70 km/h only",
-    )  # fmt: skip
-    hysteresis_mps: float = Field(
-        5 * KMH, ge=0, le=10, description="Rules stop applying this much below their speed (judgement)"
     )
-    assumed_mps: float = Field(
-        50 * KMH, ge=0, le=60, description="Stands for an unknown speed: the car moves, and the shorter time of "
+    hysteresis_mps: float = Field(default=5 * KMH, ge=0, le=10, description="Rules stop applying this much below their speed (judgement)"
+    )
+    assumed_mps: float = Field(default=50 * KMH, ge=0, le=60, description="Stands for an unknown speed: the car moves, and the shorter time of "
         "EU 2023/2590 holds (judgement: an unknown speed must not silence an alert)",
-    )  # fmt: skip
+    )
 
     @model_validator(mode="after")
     def _hysteresis_leaves_a_speed(self) -> Self:
         if self.hysteresis_mps > min(self.distraction_mps, self.eyes_mps):
-            raise ValueError("hysteresis_mps exceeds distraction_mps or eyes_mps: the rules would never stop applying")
+            raise ValueError(
+                "hysteresis_mps exceeds distraction_mps or eyes_mps: the rules would never stop applying"
+            )
         return self
 
 
 class LongSettings(Settings):
     """One long glance: Euro NCAP and EU 2023/2590."""
 
-    warning_s: float = Field(
-        3.0, ge=1, le=10, description="One glance off the road, mirrors and cluster included (Euro NCAP)"
+    warning_s: float = Field(default=3.0, ge=1, le=10, description="One glance off the road, mirrors and cluster included (Euro NCAP)"
     )
-    critical_s: float = Field(5.0, ge=1, le=30, description="The same glance goes on (openpilot's second level)")
-    unresponsive_s: float = Field(
-        3.0, ge=1, le=30, description="No return to the road so long after the warning (Euro NCAP, unresponsive driver)"
+    critical_s: float = Field(default=5.0, ge=1, le=30, description="The same glance goes on (openpilot's second level)"
     )
-    area3_elevation_deg: float = Field(
-        -30.0, ge=-80, le=-10, description="Area 3 lies below this elevation (EU 2023/2590)"
+    unresponsive_s: float = Field(default=3.0,
+        ge=1,
+        le=30,
+        description="No return to the road so long after the warning (Euro NCAP, unresponsive driver)",
     )
-    area3_fast_s: float = Field(3.5, ge=1, le=10, description="In Area 3 from `area3_fast_mps` on (EU 2023/2590, (2nd))")
-    area3_slow_s: float = Field(6.0, ge=1, le=20, description="In Area 3 below that speed (EU 2023/2590, (2nd))")
-    area3_fast_mps: float = Field(50 * KMH, ge=0, le=60, description="EU 2023/2590: 50 km/h (2nd)")
-    area3_return_s: float = Field(
-        1.0, ge=0.1, le=5, description="Shorter glances out of Area 3 pause its timer and do not reset it (EU 2023/2590; "
+    area3_elevation_deg: float = Field(default=-30.0, ge=-80, le=-10, description="Area 3 lies below this elevation (EU 2023/2590)"
+    )
+    area3_fast_s: float = Field(default=3.5, ge=1, le=10, description="In Area 3 from `area3_fast_mps` on (EU 2023/2590, (2nd))"
+    )
+    area3_slow_s: float = Field(default=6.0, ge=1, le=20, description="In Area 3 below that speed (EU 2023/2590, (2nd))"
+    )
+    area3_fast_mps: float = Field(default=50 * KMH, ge=0, le=60, description="EU 2023/2590: 50 km/h (2nd)")
+    area3_return_s: float = Field(default=1.0, ge=0.1, le=5, description="Shorter glances out of Area 3 pause its timer and do not reset it (EU 2023/2590; "
         "1 s is judgement)",
-    )  # fmt: skip
+    )
 
     @model_validator(mode="after")
     def _times_rise(self) -> Self:
@@ -126,25 +131,28 @@ class LongSettings(Settings):
 class CumulativeSettings(Settings):
     """Many short glances: Euro NCAP VATS, AttenD, phone."""
 
-    vats_s: float = Field(10.0, ge=1, le=30, description="Time off the road within `vats_window_s` (Euro NCAP VATS)")
-    vats_window_s: float = Field(30.0, ge=5, le=120, description="Euro NCAP VATS")
-    vats_free_s: float = Field(
-        2.0, ge=0, le=5, description="The first seconds of a look at mirror or cluster do not count (judgement, after "
-        "NHTSA 2012: single glances up to 2 s)",
-    )  # fmt: skip
-    buffer_s: float = Field(2.0, ge=0.5, le=10, description="AttenD buffer when full")
-    buffer_free_s: float = Field(1.0, ge=0, le=5, description="AttenD delay for mirrors and speedometer")
-    buffer_latency_s: float = Field(0.1, ge=0, le=1, description="AttenD latency before the buffer refills")
-    buffer_ends_s: float = Field(1.0, ge=0.1, le=10, description="The alert ends when so much is refilled (judgement)")
-    phone_notice_s: float = Field(
-        2.0, ge=0.5, le=6, description="Down at the phone within `phone_notice_window_s` (Klauer et al. 2006: more than 2 s "
-        "off the road within 6 s doubles the risk)",
-    )  # fmt: skip
-    phone_notice_window_s: float = Field(6.0, ge=1, le=30, description="Klauer et al. 2006")
-    phone_warning_s: float = Field(
-        12.0, ge=2, le=60, description="Down at the phone within `phone_warning_window_s` (NHTSA 2012: a task takes 12 s)"
+    vats_s: float = Field(default=10.0, ge=1, le=30, description="Time off the road within `vats_window_s` (Euro NCAP VATS)"
     )
-    phone_warning_window_s: float = Field(60.0, ge=10, le=300, description="Stands for NHTSA's task (judgement)")
+    vats_window_s: float = Field(default=30.0, ge=5, le=120, description="Euro NCAP VATS")
+    vats_free_s: float = Field(default=2.0, ge=0, le=5, description="The first seconds of a look at mirror or cluster do not count (judgement, after "
+        "NHTSA 2012: single glances up to 2 s)",
+    )
+    buffer_s: float = Field(default=2.0, ge=0.5, le=10, description="AttenD buffer when full")
+    buffer_free_s: float = Field(default=1.0, ge=0, le=5, description="AttenD delay for mirrors and speedometer")
+    buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="AttenD latency before the buffer refills")
+    buffer_ends_s: float = Field(default=1.0, ge=0.1, le=10, description="The alert ends when so much is refilled (judgement)"
+    )
+    phone_notice_s: float = Field(default=2.0, ge=0.5, le=6, description="Down at the phone within `phone_notice_window_s` (Klauer et al. 2006: more than 2 s "
+        "off the road within 6 s doubles the risk)",
+    )
+    phone_notice_window_s: float = Field(default=6.0, ge=1, le=30, description="Klauer et al. 2006")
+    phone_warning_s: float = Field(default=12.0,
+        ge=2,
+        le=60,
+        description="Down at the phone within `phone_warning_window_s` (NHTSA 2012: a task takes 12 s)",
+    )
+    phone_warning_window_s: float = Field(default=60.0, ge=10, le=300, description="Stands for NHTSA's task (judgement)"
+    )
 
     @model_validator(mode="after")
     def _limits_fit_their_windows(self) -> Self:
@@ -162,39 +170,51 @@ class CumulativeSettings(Settings):
 class EyesSettings(Settings):
     """Closed eyes and yawns."""
 
-    microsleep_s: float = Field(1.0, ge=0.5, le=2, description="Eyes closed (Euro NCAP microsleep: 1 to 2 s)")
-    sleep_s: float = Field(3.0, ge=1, le=10, description="Eyes closed (Euro NCAP sleep)")
-    unresponsive_s: float = Field(6.0, ge=2, le=30, description="Eyes closed (Euro NCAP unresponsive driver)")
-    reopen_s: float = Field(
-        0.1, ge=0, le=0.5, description="Eyes seen open for less do not end a closure (judgement: single misjudged frames)"
+    microsleep_s: float = Field(default=1.0, ge=0.5, le=2, description="Eyes closed (Euro NCAP microsleep: 1 to 2 s)")
+    sleep_s: float = Field(default=3.0, ge=1, le=10, description="Eyes closed (Euro NCAP sleep)")
+    unresponsive_s: float = Field(default=6.0, ge=2, le=30, description="Eyes closed (Euro NCAP unresponsive driver)")
+    reopen_s: float = Field(default=0.1,
+        ge=0,
+        le=0.5,
+        description="Eyes seen open for less do not end a closure (judgement: single misjudged frames)",
     )
-    closed_frac: float = Field(
-        0.2, gt=0, lt=1, description="Openness that counts as closed where `Sight.eyes_closed` is unknown (P80)"
+    closed_frac: float = Field(default=0.2,
+        gt=0,
+        lt=1,
+        description="Openness that counts as closed where `Sight.eyes_closed` is unknown (P80)",
     )
-    perclos_window_s: float = Field(60.0, ge=20, le=300, description="PERCLOS: share of a minute (Wierwille et al. 1994)")
-    perclos_seen_s: float = Field(
-        30.0, ge=5, le=300, description="Eyes must have been judged for so much of the window (judgement: half)"
+    perclos_window_s: float = Field(default=60.0, ge=20, le=300, description="PERCLOS: share of a minute (Wierwille et al. 1994)"
     )
-    perclos_warning_frac: float = Field(
-        0.15, gt=0, lt=1, description="Drowsy (Knipling & Wierwille 1994, (2nd)); stands for KSS 8 of EU 2021/1341"
+    perclos_seen_s: float = Field(default=30.0,
+        ge=5,
+        le=300,
+        description="Eyes must have been judged for so much of the window (judgement: half)",
     )
-    perclos_critical_frac: float = Field(0.30, gt=0, le=1, description="Twice drowsy (judgement)")
-    perclos_ends_frac: float = Field(0.12, gt=0, lt=1, description="The alert ends below (judgement)")
-    long_blink_s: float = Field(0.5, ge=0.3, le=1, description="A closure at least this long (Caffier 2003, (2nd))")
-    long_blinks: int = Field(
-        3, ge=2, le=20, description="So many long closures within the window are drowsiness (judgement)"
+    perclos_warning_frac: float = Field(default=0.15,
+        gt=0,
+        lt=1,
+        description="Drowsy (Knipling & Wierwille 1994, (2nd)); stands for KSS 8 of EU 2021/1341",
     )
-    yawn_frac: float = Field(0.5, gt=0, lt=1, description="Mouth opening of a yawn (judgement)")
-    yawn_s: float = Field(2.0, ge=1, le=8, description="Mouth open for so long is a yawn (judgement; yawns take 5 s, (2nd))")
-    yawns: int = Field(3, ge=2, le=20, description="So many yawns within `yawn_window_s` (judgement)")
-    yawn_window_s: float = Field(300.0, ge=60, le=1800, description="Judgement")
+    perclos_critical_frac: float = Field(default=0.30, gt=0, le=1, description="Twice drowsy (judgement)")
+    perclos_ends_frac: float = Field(default=0.12, gt=0, lt=1, description="The alert ends below (judgement)")
+    long_blink_s: float = Field(default=0.5, ge=0.3, le=1, description="A closure at least this long (Caffier 2003, (2nd))"
+    )
+    long_blinks: int = Field(default=3, ge=2, le=20, description="So many long closures within the window are drowsiness (judgement)"
+    )
+    yawn_frac: float = Field(default=0.5, gt=0, lt=1, description="Mouth opening of a yawn (judgement)")
+    yawn_s: float = Field(default=2.0, ge=1, le=8, description="Mouth open for so long is a yawn (judgement; yawns take 5 s, (2nd))"
+    )
+    yawns: int = Field(default=3, ge=2, le=20, description="So many yawns within `yawn_window_s` (judgement)")
+    yawn_window_s: float = Field(default=300.0, ge=60, le=1800, description="Judgement")
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if not self.long_blink_s <= self.microsleep_s < self.sleep_s < self.unresponsive_s:
             raise ValueError("long_blink_s, microsleep_s, sleep_s and unresponsive_s must rise in this order")
         if not self.perclos_ends_frac <= self.perclos_warning_frac < self.perclos_critical_frac:
-            raise ValueError("perclos_ends_frac, perclos_warning_frac and perclos_critical_frac must rise in this order")
+            raise ValueError(
+                "perclos_ends_frac, perclos_warning_frac and perclos_critical_frac must rise in this order"
+            )
         if self.perclos_seen_s > self.perclos_window_s:
             raise ValueError("perclos_seen_s exceeds perclos_window_s: PERCLOS would never be known")
         return self
@@ -203,39 +223,40 @@ class EyesSettings(Settings):
 class AbsenceSettings(Settings):
     """No face, blocked camera."""
 
-    no_face_notice_s: float = Field(15.0, ge=2, le=120, description="No face while driving (openpilot)")
-    no_face_warning_s: float = Field(24.0, ge=2, le=120, description="openpilot")
-    no_face_critical_s: float = Field(30.0, ge=2, le=120, description="openpilot")
-    blocked_s: float = Field(5.0, ge=1, le=120, description="Camera sees nothing at all, at any speed (judgement)")
-    payback: float = Field(
-        5.0, ge=1, le=20, description="A second of seeing pays back so many seconds of not seeing (openpilot's fastest "
+    no_face_notice_s: float = Field(default=15.0, ge=2, le=120, description="No face while driving (openpilot)")
+    no_face_warning_s: float = Field(default=24.0, ge=2, le=120, description="openpilot")
+    no_face_critical_s: float = Field(default=30.0, ge=2, le=120, description="openpilot")
+    blocked_s: float = Field(default=5.0, ge=1, le=120, description="Camera sees nothing at all, at any speed (judgement)"
+    )
+    payback: float = Field(default=5.0, ge=1, le=20, description="A second of seeing pays back so many seconds of not seeing (openpilot's fastest "
         "recovery)",
-    )  # fmt: skip
-    ends_frac: float = Field(
-        0.5, gt=0, lt=1, description="A level ends when its time is paid back down to this share (judgement)"
+    )
+    ends_frac: float = Field(default=0.5, gt=0, lt=1, description="A level ends when its time is paid back down to this share (judgement)"
     )
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if not self.no_face_notice_s < self.no_face_warning_s < self.no_face_critical_s:
-            raise ValueError("no_face_notice_s, no_face_warning_s and no_face_critical_s must rise in this order")
+            raise ValueError(
+                "no_face_notice_s, no_face_warning_s and no_face_critical_s must rise in this order"
+            )
         return self
 
 
 class AlertSettings(Settings):
     """When an alert is not repeated."""
 
-    cooldown_s: float = Field(
-        10.0, ge=0, le=600, description="An attention buffer, cumulative, phone, no face or blocked alert does not start "
+    cooldown_s: float = Field(default=10.0, ge=0, le=600, description="An attention buffer, cumulative, phone, no face or blocked alert does not start "
         "again so soon after it ended (judgement)",
-    )  # fmt: skip
-    drowsy_cooldown_s: float = Field(
-        120.0, ge=0, le=3600, description="The same for drowsiness and yawning (judgement: their windows outlive the cause)"
     )
-    acknowledged_s: float = Field(
-        300.0, ge=0, le=3600, description="An acknowledged level of drowsiness, yawning, no face or blocked stays silent "
+    drowsy_cooldown_s: float = Field(default=120.0,
+        ge=0,
+        le=3600,
+        description="The same for drowsiness and yawning (judgement: their windows outlive the cause)",
+    )
+    acknowledged_s: float = Field(default=300.0, ge=0, le=3600, description="An acknowledged level of drowsiness, yawning, no face or blocked stays silent "
         "for so long; a higher level does not (judgement)",
-    )  # fmt: skip
+    )
 
 
 class AttentionSettings(Settings):
@@ -250,194 +271,40 @@ class AttentionSettings(Settings):
     alerts: AlertSettings = AlertSettings()
 
 
-# Measures over time
+# What the rules see
 
 
 class Look(IntEnum):
-    """What a zone means for attention."""
+    """What the driver looks at, as far as attention is concerned."""
 
     ROAD = 0
-    DRIVING = 1
-    """Mirrors and cluster: short looks are part of driving."""
-    AWAY = 2
+    AWAY = 1
+    CLUSTER = 2
+    """This and what follows is part of driving: short looks are no distraction."""
+    MIRROR_LEFT = 3
+    MIRROR_RIGHT = 4
+    MIRROR_REAR = 5
 
 
 LOOKS: dict[Zone, Look] = dict.fromkeys(Zone, Look.AWAY) | {
     Zone.ROAD_AHEAD: Look.ROAD,
     Zone.ROAD_LEFT: Look.ROAD,
     Zone.ROAD_RIGHT: Look.ROAD,
-    Zone.MIRROR_LEFT: Look.DRIVING,
-    Zone.MIRROR_RIGHT: Look.DRIVING,
-    Zone.MIRROR_REAR: Look.DRIVING,
-    Zone.CLUSTER: Look.DRIVING,
+    Zone.CLUSTER: Look.CLUSTER,
+    Zone.MIRROR_LEFT: Look.MIRROR_LEFT,
+    Zone.MIRROR_RIGHT: Look.MIRROR_RIGHT,
+    Zone.MIRROR_REAR: Look.MIRROR_REAR,
 }
 
 
-class Majority:
-    """What a flickering signal was for more than half of the last `window_s`.
-
-    A median filter over irregular time: edges between stretches longer than half the window stay where they were, when the
-    result is read half a window late. None where the window holds no vote at all.
-    """
-
-    def __init__(self, window_s: float, values: int) -> None:
-        self._window_s = window_s
-        self._votes: deque[tuple[float, float, int | None]] = deque()
-        self._sums_s = [0.0] * values
-        self.value: int | None = None
-
-    def add(self, end_s: float, seconds: float, vote: int | None) -> int | None:
-        """Book `seconds` up to `end_s` for `vote` (None: not judged) and return the majority."""
-        self._votes.append((end_s, seconds, vote))
-        if vote is not None:
-            self._sums_s[vote] += seconds
-        self._drop_before(end_s - self._window_s)
-        judged_s = 0.0
-        for value, sum_s in enumerate(self._sums_s):
-            judged_s += sum_s
-            if sum_s > self._window_s / 2 + _TICK_S:
-                self.value = value
-        if judged_s < _TICK_S:
-            self.value = None
-        return self.value
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._votes.clear()
-        self._sums_s = [0.0] * len(self._sums_s)
-        self.value = None
-
-    def _drop_before(self, horizon_s: float) -> None:
-        votes = self._votes
-        while votes and votes[0][0] - votes[0][1] < horizon_s:
-            end_s, seconds, vote = votes.popleft()
-            kept_s = max(0.0, end_s - horizon_s)
-            if vote is not None:
-                self._sums_s[vote] -= seconds - kept_s
-            if kept_s > 0.0:
-                votes.appendleft((end_s, kept_s, vote))
-                break
-
-
-class WindowSum:
-    """Seconds of something within the last `window_s`."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._stretches: deque[list[float]] = deque()
-        self._sum_s = 0.0
-
-    def add(self, end_s: float, seconds: float) -> None:
-        """Book the `seconds` up to `end_s`; later stretches come later."""
-        if seconds <= 0.0:
-            return
-        if self._stretches and abs(end_s - seconds - self._stretches[-1][1]) < _TICK_S:
-            self._stretches[-1][1] = end_s
-        else:
-            self._stretches.append([end_s - seconds, end_s])
-        self._sum_s += seconds
-
-    def total(self, t_s: float) -> float:
-        """Return the seconds booked within the window that ends at `t_s`."""
-        horizon_s = t_s - self._window_s
-        stretches = self._stretches
-        while stretches and stretches[0][0] < horizon_s:
-            start_s, end_s = stretches[0]
-            if end_s > horizon_s:
-                self._sum_s -= horizon_s - start_s
-                stretches[0][0] = horizon_s
-                break
-            self._sum_s -= end_s - start_s
-            stretches.popleft()
-        if not stretches:
-            self._sum_s = 0.0
-        return self._sum_s
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._stretches.clear()
-        self._sum_s = 0.0
-
-
-class Spell:
-    """Seconds of something that interruptions under `tolerance_s` pause and do not end."""
-
-    def __init__(self, tolerance_s: float, forget_s: float) -> None:
-        self._tolerance_s = tolerance_s
-        self._forget_s = forget_s
-        self.reset()
-
-    def reset(self) -> None:
-        """End the spell."""
-        self.seconds = 0.0
-        self._interrupted_s = 0.0
-        self._unknown_s = 0.0
-
-    def advance(self, present: bool | None, seconds: float) -> None:
-        """Let `seconds` pass; None where it is not known whether the thing was present."""
-        if seconds <= 0.0:
-            return
-        if present is None:
-            self._unknown_s += seconds
-            if self._unknown_s >= self._forget_s - _TICK_S:
-                self.reset()
-        elif present:
-            self.seconds += seconds
-            self._interrupted_s = self._unknown_s = 0.0
-        else:
-            self._unknown_s = 0.0
-            self._interrupted_s += seconds
-            if self._interrupted_s >= self._tolerance_s - _TICK_S:
-                self.reset()
-
-
-class Bucket:
-    """Fills with the seconds of something, and empties `payback` times as fast without it."""
-
-    def __init__(self, capacity_s: float, payback: float) -> None:
-        self._capacity_s = capacity_s
-        self._payback = payback
-        self.seconds = 0.0
-
-    def advance(self, present: bool | None, seconds: float) -> None:
-        """Let `seconds` pass; unknown time changes nothing."""
-        if present:
-            self.seconds = min(self._capacity_s, self.seconds + seconds)
-        elif present is False:
-            self.seconds = max(0.0, self.seconds - seconds * self._payback)
-
-
-class Recent:
-    """How many events fell within the last `window_s`."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._times_s: deque[float] = deque()
-
-    def add(self, t_s: float) -> None:
-        """Book an event."""
-        self._times_s.append(t_s)
-
-    def count(self, t_s: float) -> int:
-        """Return how many fell within the window that ends at `t_s`."""
-        while self._times_s and self._times_s[0] < t_s - self._window_s:
-            self._times_s.popleft()
-        return len(self._times_s)
-
-
-# What the rules see
-
-
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The driver at one sight, in steady quantities.
+class GazeState:
+    """Where the driver looks and for how long.
 
-    The span is the stretch of time on which the vote has newly settled: `span_s` seconds that end at `span_end_s`. Pending
-    seconds lie after it and count as well, as long as the sight at hand says the same as the vote; 0 where it does not.
+    The span is the stretch on which the vote has newly settled: `span_s` seconds that end at `span_end_s`. Pending seconds lie
+    between it and now; they count as well where the sight at hand says the same as the vote, and are 0 where it does not.
     """
 
-    t_s: float
-    speed_mps: float
     span_s: float
     span_end_s: float
     look: Look | None
@@ -448,26 +315,51 @@ class Moment:
     phone: bool | None
     phone_pending_s: float
     off_s: float
-    """The glance off the road, pending included."""
+    """The glance off the road, pending included; looks back that are too short to end it pause it."""
+    off_now: bool
+    """Off the road now, by vote and sight."""
     road_s: float
     """The look at the road, at the end of the span."""
     driving_s: float
-    """The look at mirror or cluster, at the end of the span."""
-    unseen_s: float
-    """Unknown time between the sight before and this one, where they lie too far apart; else 0."""
-    interval_s: float
-    """Since the sight before; 0 where unknown."""
-    status: Status
-    """During the interval."""
+    """The look at one mirror or the cluster, at the end of the span."""
+
+    def away_s(self, free_s: float) -> tuple[float, float]:
+        """Return seconds off the road, of span and pending; looks at mirror or cluster count from `free_s` on."""
+        if self.look is Look.AWAY:
+            return self.span_s, self.look_pending_s
+        if not self.look or self.driving_s + self.look_pending_s <= free_s:
+            return 0.0, 0.0
+        pending_s = min(self.look_pending_s, self.driving_s + self.look_pending_s - free_s)
+        return min(self.span_s, max(0.0, self.driving_s - free_s)), pending_s
+
+
+@dataclass(frozen=True, slots=True)
+class LidState:
+    """Closed eyes."""
+
     closed_s: float
-    """The closure of the eyes that is under way."""
-    closed: bool | None
-    """Now."""
-    closures: int
+    """The closure that is under way."""
+    closed_now: bool
+    long_blinks: int
     """Long closures within the window."""
+    blinks_per_min: float | None
     perclos_frac: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The driver at one sight, in steady quantities."""
+
+    t_s: float
+    speed_mps: float
+    gaze: GazeState
+    lids: LidState
+    seconds: float
+    """Since the sight before; `status` and `mouth_open` held for so long."""
+    seen: bool
+    """False where the sight before lies too far back: nothing is known of these seconds."""
+    status: Status
     mouth_open: bool | None
-    """During the interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,15 +368,15 @@ class Seen:
 
     t_s: float
     status: Status
-    look: Look | None
-    down: bool | None
-    phone: bool | None
-    closed: bool | None
-    mouth_open: bool | None
+    look: Look | None = None
+    down: bool | None = None
+    phone: bool | None = None
+    closed: bool | None = None
+    mouth_open: bool | None = None
 
 
 _GAZE_KNOWN = frozenset({Status.OK, Status.LOW_QUALITY, Status.PROPAGATED, Status.OFF_VIEW})
-_NOTHING_KNOWN = frozenset({Status.NO_FACE, Status.BLOCKED, Status.UNKNOWN, Status.NOT_WORN})
+_NOTHING_KNOWN = frozenset({Status.NO_FACE, Status.BLOCKED, Status.UNKNOWN, Status.NOT_WORN, Status.NO_MATCH})
 
 
 def _finite(value: float | None) -> float | None:
@@ -494,7 +386,7 @@ def _finite(value: float | None) -> float | None:
 def judge_sight(sight: Sight, settings: AttentionSettings) -> Seen:
     """Tell what one sight says by itself about gaze, eyes and mouth."""
     if sight.status in _NOTHING_KNOWN:
-        return Seen(sight.t_s, sight.status, None, None, None, None, None)
+        return Seen(sight.t_s, sight.status)
     closed = _eyes_closed(sight, settings.eyes.closed_frac)
     mouth_frac = _finite(sight.mouth_open_frac)
     mouth_open = None if mouth_frac is None else mouth_frac >= settings.eyes.yawn_frac
@@ -517,81 +409,766 @@ def _eyes_closed(sight: Sight, closed_frac: float) -> bool | None:
 
 
 def _certain(sight: Sight, max_error_deg: float) -> bool:
-    """Whether the direction can be judged; low quality needs to say how low."""
+    """Whether the direction can be judged; a gaze of low quality must say how low."""
     if sight.error_deg is None:
         return sight.status is not Status.LOW_QUALITY
     return sight.error_deg < max_error_deg
 
 
+class Votes:
+    """What look, Area 3 and phone were for more than half of the last `window_s`.
+
+    A median filter over irregular time: what lasts less than half of the window is removed, and edges between longer stretches
+    stay where they were when the result is read half a window late. First road against off the road, then what off the road.
+    Too few votes change nothing; no vote within the window makes the result None.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._votes: deque[tuple[float, float, Look | None, bool | None, bool | None]] = deque()
+        self._looks_s = [0.0] * len(Look)
+        self._down_s = [0.0, 0.0]
+        self._phone_s = [0.0, 0.0]
+        self.look: Look | None = None
+        self.down: bool | None = None
+        self.phone: bool | None = None
+
+    def add(self, end_s: float, seconds: float, seen: Seen) -> None:
+        """Let one sight vote for the `seconds` up to `end_s`."""
+        votes = self._votes
+        votes.append((end_s, seconds, seen.look, seen.down, seen.phone))
+        self._tally(seconds, seen.look, seen.down, seen.phone)
+        horizon_s = end_s - self._window_s
+        while votes[0][0] - votes[0][1] < horizon_s:
+            vote_end_s, seconds, look, down, phone = votes.popleft()
+            kept_s = max(0.0, vote_end_s - horizon_s)
+            self._tally(kept_s - seconds, look, down, phone)
+            if kept_s:
+                votes.appendleft((vote_end_s, kept_s, look, down, phone))
+                break
+        self._count()
+
+    def _tally(self, seconds: float, look: Look | None, down: bool | None, phone: bool | None) -> None:
+        if look is not None:
+            self._looks_s[look] += seconds
+        if down is not None:
+            self._down_s[down] += seconds
+        if phone is not None:
+            self._phone_s[phone] += seconds
+
+    def _count(self) -> None:
+        on_s, *others_s = self._looks_s
+        off = self._majority([on_s, sum(others_s)], None if self.look is None else self.look > Look.ROAD)
+        if off is None:
+            self.look = None
+        elif not off:
+            self.look = Look.ROAD
+        elif (most_s := max(others_s)) > TICK_S:
+            self.look = Look(1 + others_s.index(most_s))
+        self.down = self._majority(self._down_s, self.down)
+        self.phone = self._majority(self._phone_s, self.phone)
+
+    def _majority(self, sums_s: list[float], before: bool | None) -> bool | None:
+        no_s, yes_s = sums_s
+        if no_s + yes_s < TICK_S:
+            return None
+        half_s = self._window_s / 2 + TICK_S
+        return True if yes_s > half_s else False if no_s > half_s else before
+
+
 class Glances:
-    """Where the driver looks, freed of flicker, and for how long."""
+    """Turns single looks into glances: free of flicker, with their true beginnings and ends."""
 
     def __init__(self, settings: GazeSettings) -> None:
         self._lag_s = settings.vote_s / 2
-        self._look = Majority(settings.vote_s, len(Look))
-        self._down = Majority(settings.vote_s, 2)
-        self._phone = Majority(settings.vote_s, 2)
-        self.off = Spell(settings.return_s, settings.forget_s)
+        self._votes = Votes(settings.vote_s)
+        self._off = Spell(settings.return_s, settings.forget_s)
         self._road = Spell(0.0, settings.forget_s)
         self._driving = Spell(0.0, settings.forget_s)
+        self._driving_at: Look | None = None
         self._settled_s: float | None = None
 
-    def advance(self, before: Seen, now: Seen) -> dict[str, float | bool | Look | None]:
-        """Let the time between two sights pass; return the fields of `Moment` that are about gaze."""
+    def advance(self, before: Seen, now: Seen, seen: bool, counting: bool) -> GazeState:
+        """Let the time between two sights pass; off-road glances are not measured unless `counting`."""
         start_s = before.t_s if self._settled_s is None else self._settled_s
+        votes = self._votes
+        if seen:
+            votes.add(now.t_s, now.t_s - before.t_s, before)
+            end_s = max(start_s, now.t_s - self._lag_s)
+        else:  # what the votes said before the gap stands until its beginning
+            end_s = before.t_s
+        look, down, phone = votes.look, votes.down, votes.phone
+        self._settled_s = end_s
+        self._lengthen(look, end_s - start_s)
+        if not seen:
+            self._lose(now.t_s, now.t_s - before.t_s)
+        if not counting:
+            self._off.reset()
+
+        pending_s = now.t_s - end_s if seen else 0.0
+        off_now = bool(look and now.look and seen and counting)
+        return GazeState(
+            end_s - start_s,
+            end_s,
+            look,
+            pending_s if look is now.look else 0.0,
+            down,
+            pending_s if down is now.down else 0.0,
+            phone,
+            pending_s if phone is now.phone else 0.0,
+            self._off.seconds + (pending_s if off_now else 0.0),
+            off_now,
+            self._road.seconds,
+            self._driving.seconds,
+        )
+
+    def _lengthen(self, look: Look | None, seconds: float) -> None:
+        if look is not None and look is not self._driving_at:
+            self._driving.reset()
+            self._driving_at = look
+        known = look is not None
+        self._off.advance(look > Look.ROAD if look is not None else None, seconds)
+        self._road.advance(look is Look.ROAD if known else None, seconds)
+        self._driving.advance(look > Look.AWAY if look is not None else None, seconds)
+
+    def _lose(self, t_s: float, seconds: float) -> None:
+        self._votes.clear()
+        for spell in (self._off, self._road, self._driving):
+            spell.advance(None, seconds)
+        self._settled_s = t_s
+
+
+class Lids:
+    """Closures of the eyes: the one under way, blinks, and PERCLOS."""
+
+    def __init__(self, settings: EyesSettings, forget_s: float) -> None:
+        self._settings = settings
+        self._closure = Spell(settings.reopen_s, forget_s)
+        self._counted = False
+        self._closed = WindowSum(settings.perclos_window_s)
+        self._judged = WindowSum(settings.perclos_window_s)
+        self._blinks = Recent(settings.perclos_window_s)
+        self._long_blinks = Recent(settings.perclos_window_s)
+
+    def advance(self, before: Seen, now: Seen, seen: bool) -> LidState:
+        """Let the time between two sights pass."""
         seconds = now.t_s - before.t_s
-        look = self._look.add(now.t_s, seconds, before.look)
-        down = self._down.add(now.t_s, seconds, before.down)
-        phone = self._phone.add(now.t_s, seconds, before.phone)
-        self._settled_s = max(start_s, now.t_s - self._lag_s)
-        return self._settle(start_s, look, down, phone, now, 0.0)
-
-    def lose(self, before: Seen, now: Seen) -> dict[str, float | bool | Look | None]:
-        """Let unknown time pass: what was settled before it stands, nothing is known of the rest."""
-        start_s = before.t_s if self._settled_s is None else self._settled_s
-        look, down, phone = self._look.value, self._down.value, self._phone.value
-        for vote in (self._look, self._down, self._phone):
-            vote.clear()
-        self._settled_s = before.t_s
-        fields = self._settle(start_s, look, down, phone, now, now.t_s - before.t_s)
-        self._settled_s = now.t_s
-        return fields
-
-    def _settle(
-        self,
-        start_s: float,
-        look_value: int | None,
-        down_value: int | None,
-        phone_value: int | None,
-        now: Seen,
-        unseen_s: float,
-    ) -> dict[str, float | bool | Look | None]:
-        assert self._settled_s is not None
-        span_s = self._settled_s - start_s
-        look = None if look_value is None else Look(look_value)
-        down = None if down_value is None else bool(down_value)
-        phone = None if phone_value is None else bool(phone_value)
-        for spell, present in (
-            (self.off, None if look is None else look is not Look.ROAD),
-            (self._road, None if look is None else look is Look.ROAD),
-            (self._driving, None if look is None else look is Look.DRIVING),
+        closed = before.closed if seen else None
+        closed_s = self._closure.seconds
+        self._closure.advance(closed, seconds)
+        if closed is not None:
+            self._judged.add(now.t_s, seconds)
+            if closed:
+                self._closed.add(now.t_s, seconds)
+        if closed_s and not self._closure.seconds:
+            if closed is False and not self._counted:
+                self._blinks.add(now.t_s)
+            self._counted = False
+        if (
+            now.closed
+            and not self._counted
+            and self._closure.seconds >= self._settings.long_blink_s - TICK_S
         ):
-            spell.advance(present, span_s)
-            spell.advance(None, unseen_s)
-        pending_s = 0.0 if unseen_s else now.t_s - self._settled_s
-        same = look is not None and now.look is not None and (look is now.look or bool(look and now.look))
-        look_pending_s = pending_s if same else 0.0
-        return {
-            "span_s": span_s,
-            "span_end_s": self._settled_s,
-            "look": look,
-            "look_pending_s": look_pending_s,
-            "down": down,
-            "down_pending_s": pending_s if down is not None and down is now.down else 0.0,
-            "phone": phone,
-            "phone_pending_s": pending_s if phone is not None and phone is now.phone else 0.0,
-            "off_s": self.off.seconds + (look_pending_s if look else 0.0),
-            "road_s": self._road.seconds,
-            "driving_s": self._driving.seconds,
-            "unseen_s": unseen_s,
-        }
+            self._long_blinks.add(now.t_s)
+            self._counted = True
+        return self._state(now)
+
+    def _state(self, now: Seen) -> LidState:
+        judged_s, closed_s = self._judged.total(now.t_s), self._closed.total(now.t_s)
+        enough = judged_s >= self._settings.perclos_seen_s - TICK_S
+        return LidState(
+            self._closure.seconds,
+            bool(now.closed),
+            self._long_blinks.count(now.t_s),
+            self._blinks.count(now.t_s) * 60.0 / judged_s if enough else None,
+            min(1.0, max(0.0, closed_s / judged_s)) if enough else None,
+        )
+
+
+# The rules
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """What a rule says at one moment."""
+
+    level: Level = Level.NONE
+    measured: float | None = None
+    rule: str = ""
+
+
+QUIET = RuleState()
+
+
+class Rule(ABC):
+    """One published rule: `judge` takes each sight while the car is fast enough for the rule, else `rest`."""
+
+    kind: AlertKind
+
+    def __init__(self) -> None:
+        self.state = QUIET
+        """What `judge` said last."""
+
+    @abstractmethod
+    def judge(self, moment: Moment) -> RuleState:
+        """Take one moment into account and return the level that follows."""
+
+    def rest(self) -> None:
+        """Stop alerting and forget what is under way."""
+        self.state = QUIET
+
+
+class LongGlance(Rule):
+    """One long glance off the road (Euro NCAP), wherever it goes; mirrors and cluster count from its start."""
+
+    kind = AlertKind.LONG_DISTRACTION
+
+    def __init__(self, settings: LongSettings) -> None:
+        super().__init__()
+        self._steps = ((settings.critical_s, Level.CRITICAL), (settings.warning_s, Level.WARNING))
+        self._rule = f"Euro NCAP long distraction: one glance off the road >= {settings.warning_s:g} s"
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Rise with the glance; end when it has ended."""
+        off_s = moment.gaze.off_s
+        if not off_s:
+            return QUIET
+        if moment.gaze.off_now:
+            for threshold_s, level in self._steps:
+                if off_s >= threshold_s - TICK_S and level >= self.state.level:
+                    return RuleState(level, off_s, self._rule)
+        return self.state
+
+
+class DownwardGlance(Rule):
+    """The gaze rests in Area 3 (EU 2023/2590); short glances out of it pause the timer."""
+
+    kind = AlertKind.LONG_DISTRACTION
+
+    def __init__(self, settings: LongSettings, forget_s: float) -> None:
+        super().__init__()
+        self._settings = settings
+        self._spell = Spell(settings.area3_return_s, forget_s)
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Warn once the spell in Area 3 has lasted what the speed allows."""
+        gaze, settings = moment.gaze, self._settings
+        self._spell.advance(gaze.down, gaze.span_s)
+        if not moment.seen:
+            self._spell.advance(None, moment.seconds)
+        if self.state.level:
+            return self.state if self._spell.seconds else QUIET
+        limit_s = (
+            settings.area3_fast_s if moment.speed_mps >= settings.area3_fast_mps else settings.area3_slow_s
+        )
+        down_s = self._spell.seconds + gaze.down_pending_s
+        if gaze.down and gaze.down_pending_s and down_s >= limit_s - TICK_S:
+            rule = f"EU 2023/2590 ADDW: gaze more than 30 deg below for > {limit_s:g} s"
+            return RuleState(Level.WARNING, down_s, rule)
+        return QUIET
+
+    def rest(self) -> None:
+        """Start afresh."""
+        super().rest()
+        self._spell.reset()
+
+
+class NoReturn(Rule):
+    """The gaze does not return to the road after the warning of a long distraction (Euro NCAP)."""
+
+    kind = AlertKind.UNRESPONSIVE
+
+    def __init__(self, settings: LongSettings, warners: Sequence[Rule]) -> None:
+        super().__init__()
+        self._limit_s = settings.unresponsive_s
+        self._warners = warners
+        self._warned_off_s: float | None = None
+        self._rule = (
+            f"Euro NCAP unresponsive driver: no return within {settings.unresponsive_s:g} s of a warning"
+        )
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Measure how long the glance has gone on since a warner warned."""
+        off_s = moment.gaze.off_s
+        if not off_s:
+            self._warned_off_s = None
+            return QUIET
+        if self._warned_off_s is None:
+            if any(warner.state.level >= Level.WARNING for warner in self._warners):
+                self._warned_off_s = off_s
+            return QUIET
+        since_s = off_s - self._warned_off_s
+        if moment.gaze.off_now and since_s >= self._limit_s - TICK_S:
+            return RuleState(Level.CRITICAL, since_s, self._rule)
+        return self.state
+
+    def rest(self) -> None:
+        """Forget the warning."""
+        super().rest()
+        self._warned_off_s = None
+
+
+class Quota:
+    """At most `limit_s` within `window_s`; once exceeded until the driver looks at the road for `recover_s`."""
+
+    def __init__(self, limit_s: float, window_s: float, recover_s: float) -> None:
+        self._limit_s = limit_s
+        self._window = WindowSum(window_s)
+        self._recover_s = recover_s
+        self.exceeded = False
+        self.spent_s = 0.0
+
+    def spend(self, moment: Moment, span_s: float, pending_s: float) -> bool:
+        """Book settled and pending seconds; return whether the limit is exceeded."""
+        gaze = moment.gaze
+        self._window.add(gaze.span_end_s, span_s)
+        if self.exceeded and gaze.road_s >= self._recover_s - TICK_S:
+            self._window.clear()
+            self.exceeded = False
+        self.spent_s = self._window.total(moment.t_s) + pending_s
+        if pending_s and self.spent_s >= self._limit_s - TICK_S:
+            self.exceeded = True
+        return self.exceeded
+
+
+class CumulativeGlances(Rule):
+    """Visual attention time sharing (Euro NCAP VATS): much time off the road within half a minute."""
+
+    kind = AlertKind.CUMULATIVE_DISTRACTION
+
+    def __init__(self, settings: CumulativeSettings, recover_s: float) -> None:
+        super().__init__()
+        self._free_s = settings.vats_free_s
+        self._quota = Quota(settings.vats_s, settings.vats_window_s, recover_s)
+        self._rule = (
+            f"Euro NCAP VATS: > {settings.vats_s:g} s off the road within {settings.vats_window_s:g} s"
+        )
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds off the road within the window."""
+        return self._quota.spent_s
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Count what is away from road, mirrors and cluster, and long looks at the latter."""
+        if not self._quota.spend(moment, *moment.gaze.away_s(self._free_s)):
+            return QUIET
+        return self.state if self.state.level else RuleState(Level.WARNING, self.spent_s, self._rule)
+
+
+class AttentionBuffer(Rule):
+    """AttenD (Kircher & Ahlstrom 2009): drains off the road, refills on it, pauses for short looks at mirrors."""
+
+    kind = AlertKind.ATTENTION_BUFFER
+
+    def __init__(self, settings: CumulativeSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._settled_s = settings.buffer_s
+        self.buffer_s = settings.buffer_s
+        self._rule = f"AttenD: the buffer of {settings.buffer_s:g} s has run empty"
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Notice an empty buffer until enough has been refilled."""
+        gaze, settings = moment.gaze, self._settings
+        drained_s, pending_s = gaze.away_s(settings.buffer_free_s)
+        if gaze.look is Look.ROAD:
+            drained_s = -min(gaze.span_s, max(0.0, gaze.road_s - settings.buffer_latency_s))
+        self._settled_s = min(settings.buffer_s, max(0.0, self._settled_s - drained_s))
+        self.buffer_s = max(0.0, self._settled_s - pending_s)
+        if self.state.level:
+            return QUIET if self.buffer_s >= settings.buffer_ends_s else self.state
+        if pending_s and self.buffer_s < TICK_S:
+            return RuleState(Level.NOTICE, 0.0, self._rule)
+        return QUIET
+
+    def rest(self) -> None:
+        """Fill the buffer."""
+        super().rest()
+        self._settled_s = self.buffer_s = self._settings.buffer_s
+
+
+class PhoneDown(Rule):
+    """Glances down at a phone or the lap: Klauer et al. 2006 for a few seconds, NHTSA 2012 for a task."""
+
+    kind = AlertKind.PHONE_DOWN
+
+    def __init__(self, settings: CumulativeSettings, recover_s: float) -> None:
+        super().__init__()
+        self._steps = tuple(
+            (
+                level,
+                Quota(limit_s, window_s, recover_s),
+                f"{source}: > {limit_s:g} s down within {window_s:g} s",
+            )
+            for level, limit_s, window_s, source in (
+                (Level.WARNING, settings.phone_warning_s, settings.phone_warning_window_s, "NHTSA 2012 task"),
+                (Level.NOTICE, settings.phone_notice_s, settings.phone_notice_window_s, "Klauer 2006"),
+            )
+        )
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Take the highest level whose quota is exceeded."""
+        gaze = moment.gaze
+        span_s, pending_s = (gaze.span_s, gaze.phone_pending_s) if gaze.phone else (0.0, 0.0)
+        state = QUIET
+        for level, quota, rule in self._steps:
+            if quota.spend(moment, span_s, pending_s) and not state.level:
+                state = self.state if self.state.level == level else RuleState(level, quota.spent_s, rule)
+        return state
+
+
+class Closure(Rule):
+    """Eyes closed for a while without a break: microsleep, sleep, unresponsive driver (Euro NCAP)."""
+
+    def __init__(self, kind: AlertKind, threshold_s: float, level: Level) -> None:
+        super().__init__()
+        self.kind = kind
+        self._threshold_s = threshold_s
+        self._level = level
+        self._rule = f"Euro NCAP {kind.replace('_', ' ')}: eyes closed >= {threshold_s:g} s"
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Start at the threshold and end when the eyes have opened."""
+        closed_s = moment.lids.closed_s
+        if self.state.level:
+            return self.state if closed_s else QUIET
+        if moment.lids.closed_now and closed_s >= self._threshold_s - TICK_S:
+            return RuleState(self._level, closed_s, self._rule)
+        return QUIET
+
+
+class Perclos(Rule):
+    """Eyes closed for a large share of the last minute (P80), which stands for KSS 8 of EU 2021/1341."""
+
+    kind = AlertKind.DROWSINESS
+
+    def __init__(self, settings: EyesSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._rule = f"PERCLOS P80 >= {settings.perclos_warning_frac:g} (EU 2021/1341 DDAW)"
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Rise with PERCLOS, fall back to the warning, end below the lower bound."""
+        frac, settings = moment.lids.perclos_frac, self._settings
+        if frac is None or frac < settings.perclos_ends_frac:
+            return QUIET
+        if frac >= settings.perclos_critical_frac:
+            return self._at(Level.CRITICAL, frac)
+        if frac >= settings.perclos_warning_frac and not self.state.level:
+            return self._at(Level.WARNING, frac)
+        return self.state
+
+    def _at(self, level: Level, frac: float) -> RuleState:
+        return self.state if self.state.level == level else RuleState(level, frac, self._rule)
+
+
+class LongBlinks(Rule):
+    """Several long closures within a minute."""
+
+    kind = AlertKind.DROWSINESS
+
+    def __init__(self, settings: EyesSettings) -> None:
+        super().__init__()
+        self._limit = settings.long_blinks
+        self._rule = (
+            f"{settings.long_blinks} closures >= {settings.long_blink_s:g} s within a minute (Caffier 2003)"
+        )
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Warn while there are that many."""
+        count = moment.lids.long_blinks
+        if count < self._limit:
+            return QUIET
+        return self.state if self.state.level else RuleState(Level.WARNING, float(count), self._rule)
+
+
+class Yawning(Rule):
+    """Several yawns within minutes."""
+
+    kind = AlertKind.YAWNING
+
+    def __init__(self, settings: EyesSettings, forget_s: float) -> None:
+        super().__init__()
+        self._settings = settings
+        self._open = Spell(settings.reopen_s, forget_s)
+        self._counted = False
+        self._yawns = Recent(settings.yawn_window_s)
+        self._rule = f"{settings.yawns} yawns within {settings.yawn_window_s:g} s"
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Count a yawn once the mouth has been open for long enough."""
+        self._open.advance(moment.mouth_open if moment.seen else None, moment.seconds)
+        if not self._open.seconds:
+            self._counted = False
+        elif not self._counted and self._open.seconds >= self._settings.yawn_s - TICK_S:
+            self._yawns.add(moment.t_s)
+            self._counted = True
+        count = self._yawns.count(moment.t_s)
+        if count < self._settings.yawns:
+            return QUIET
+        return self.state if self.state.level else RuleState(Level.NOTICE, float(count), self._rule)
+
+    def rest(self) -> None:
+        """Forget the yawn under way; earlier ones stay."""
+        super().rest()
+        self._open.reset()
+        self._counted = False
+
+
+class Absence(Rule):
+    """Nothing to judge the driver by: no face (openpilot's three levels), or a camera that sees nothing."""
+
+    def __init__(
+        self,
+        kind: AlertKind,
+        absent: Status,
+        steps: Sequence[tuple[float, Level]],
+        settings: AbsenceSettings,
+        source: str,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self._absent = absent
+        self._steps = sorted(steps, reverse=True)
+        self._ends_frac = settings.ends_frac
+        self._bucket = Bucket(self._steps[0][0], settings.payback)
+        self._source = source
+
+    def judge(self, moment: Moment) -> RuleState:
+        """Rise as the bucket fills; a level ends when half of its time is paid back."""
+        self._bucket.advance(self._absent_then(moment), moment.seconds)
+        filled_s = self._bucket.seconds
+        for threshold_s, level in self._steps:
+            if filled_s >= threshold_s - TICK_S and level > self.state.level:
+                return RuleState(level, filled_s, f"{self._source} >= {threshold_s:g} s")
+            if level == self.state.level and filled_s >= threshold_s * self._ends_frac:
+                return self.state
+        return QUIET
+
+    def _absent_then(self, moment: Moment) -> bool | None:
+        if not moment.seen or moment.status is Status.UNKNOWN:
+            return None
+        if moment.status is Status.BLOCKED and self._absent is Status.NO_FACE:
+            return None
+        return moment.status is self._absent
+
+    def rest(self) -> None:
+        """Empty the bucket."""
+        super().rest()
+        self._bucket.seconds = 0.0
+
+
+# From rules to alerts
+
+MESSAGES: dict[AlertKind, str] = {
+    AlertKind.LONG_DISTRACTION: "Look at the road",
+    AlertKind.CUMULATIVE_DISTRACTION: "Too often off the road",
+    AlertKind.ATTENTION_BUFFER: "Eyes on the road",
+    AlertKind.PHONE_DOWN: "Put the phone away",
+    AlertKind.DROWSINESS: "You seem drowsy: take a break",
+    AlertKind.MICROSLEEP: "Wake up",
+    AlertKind.SLEEP: "Wake up now",
+    AlertKind.UNRESPONSIVE: "Respond now: take control",
+    AlertKind.YAWNING: "You yawn a lot: plan a break",
+    AlertKind.NO_FACE: "The camera does not see your face",
+    AlertKind.CAMERA_BLOCKED: "The camera is covered",
+}
+"""What to tell the driver; the order of urgency is `SEVERITY`."""
+
+SEVERITY: tuple[AlertKind, ...] = (
+    AlertKind.UNRESPONSIVE,
+    AlertKind.SLEEP,
+    AlertKind.MICROSLEEP,
+    AlertKind.LONG_DISTRACTION,
+    AlertKind.PHONE_DOWN,
+    AlertKind.CUMULATIVE_DISTRACTION,
+    AlertKind.DROWSINESS,
+    AlertKind.NO_FACE,
+    AlertKind.ATTENTION_BUFFER,
+    AlertKind.YAWNING,
+    AlertKind.CAMERA_BLOCKED,
+)
+"""Order among alerts of one level, most severe first."""
+
+_CAN_BE_SILENCED = frozenset(
+    {AlertKind.DROWSINESS, AlertKind.YAWNING, AlertKind.NO_FACE, AlertKind.CAMERA_BLOCKED}
+)
+_STARTS_AT_ONCE = frozenset(
+    {AlertKind.LONG_DISTRACTION, AlertKind.MICROSLEEP, AlertKind.SLEEP, AlertKind.UNRESPONSIVE}
+)
+"""Kinds without cool-down: each such event is one of its own."""
+
+
+class AlertBook:
+    """Which alerts are on: joins the rules of a kind, keeps cool-downs and acknowledgements."""
+
+    def __init__(self, settings: AlertSettings) -> None:
+        self._settings = settings
+        self._active: dict[AlertKind, RuleState] = {}
+        self._until_s: dict[AlertKind, float] = {}
+        self._silenced: dict[AlertKind, tuple[Level, float]] = {}
+
+    def settle(self, t_s: float, rules: Iterable[Rule], acknowledged: bool) -> tuple[Alert, ...]:
+        """Take over what the rules say at `t_s`; return what changed."""
+        wanted: dict[AlertKind, RuleState] = {}
+        for rule in rules:
+            state = rule.state
+            if state.level and state.level > wanted.get(rule.kind, QUIET).level:
+                wanted[rule.kind] = state
+        if not wanted and not self._active:
+            return ()
+        if acknowledged:
+            for kind in self._active.keys() & _CAN_BE_SILENCED:
+                self._silenced[kind] = (self._active[kind].level, t_s + self._settings.acknowledged_s)
+        kinds = [kind for kind in SEVERITY if kind in wanted or kind in self._active]
+        changes = (self._change(kind, wanted.get(kind, QUIET), t_s) for kind in kinds)
+        return tuple(alert for alert in changes if alert is not None)
+
+    def active(self) -> tuple[AlertKind, ...]:
+        """Return the alerts that are on, most severe first."""
+        if not self._active:
+            return ()
+        return tuple(sorted(self._active, key=lambda kind: (-self._active[kind].level, SEVERITY.index(kind))))
+
+    def level(self) -> Level:
+        """Return the highest level that is on."""
+        return max((state.level for state in self._active.values()), default=Level.NONE)
+
+    def _change(self, kind: AlertKind, wanted: RuleState, t_s: float) -> Alert | None:
+        before = self._active.get(kind, QUIET)
+        if not self._allowed(kind, wanted.level, before.level, t_s):
+            wanted = QUIET
+        if wanted.level == before.level:
+            return None
+        if wanted.level:
+            self._active[kind] = wanted
+            return Alert(kind, wanted.level, t_s, wanted.rule, MESSAGES[kind], wanted.measured)
+        del self._active[kind]
+        if kind not in _STARTS_AT_ONCE:
+            drowsy = kind in (AlertKind.DROWSINESS, AlertKind.YAWNING)
+            self._until_s[kind] = t_s + (
+                self._settings.drowsy_cooldown_s if drowsy else self._settings.cooldown_s
+            )
+        return Alert(kind, Level.NONE, t_s, before.rule, "", None)
+
+    def _allowed(self, kind: AlertKind, level: Level, before: Level, t_s: float) -> bool:
+        silenced_level, silenced_until_s = self._silenced.get(kind, (Level.NONE, 0.0))
+        if level <= silenced_level and t_s < silenced_until_s:
+            return False
+        return bool(before) or level == Level.CRITICAL or t_s >= self._until_s.get(kind, 0.0)
+
+
+class Gate:
+    """Whether the car is fast enough for a group of rules, with hysteresis."""
+
+    def __init__(self, on_mps: float, hysteresis_mps: float) -> None:
+        self._on_mps = on_mps
+        self._off_mps = on_mps - hysteresis_mps
+        self.open = False
+
+    def update(self, speed_mps: float) -> None:
+        """Open or close for this speed."""
+        self.open = speed_mps >= (self._off_mps if self.open else self._on_mps)
+
+
+class AttentionPolicy:
+    """Judges the driver's attention, sight by sight."""
+
+    def __init__(self, settings: AttentionSettings = AttentionSettings()) -> None:  # noqa: B008 (frozen)
+        self._settings = settings
+        self._before: Seen | None = None
+        self._glances = Glances(settings.gaze)
+        self._lids = Lids(settings.eyes, settings.gaze.forget_s)
+        self._book = AlertBook(settings.alerts)
+        self._vats = CumulativeGlances(settings.cumulative, settings.gaze.recover_s)
+        self._buffer = AttentionBuffer(settings.cumulative)
+        speed = settings.speed
+        self._distraction_gate = Gate(speed.distraction_mps, speed.hysteresis_mps)
+        self._groups: tuple[tuple[Gate, list[Rule]], ...] = (
+            (self._distraction_gate, self._distraction_rules(settings)),
+            (Gate(speed.eyes_mps, speed.hysteresis_mps), _eye_rules(settings)),
+            (Gate(0.0, 0.0), _camera_rules(settings)),
+        )
+        self._rules = [rule for _, rules in self._groups for rule in rules]
+
+    def _distraction_rules(self, settings: AttentionSettings) -> list[Rule]:
+        long = LongGlance(settings.long)
+        downward = DownwardGlance(settings.long, settings.gaze.forget_s)
+        phone = PhoneDown(settings.cumulative, settings.gaze.recover_s)
+        return [long, downward, NoReturn(settings.long, (long, downward)), self._vats, self._buffer, phone]
+
+    def update(self, sight: Sight) -> Attention:
+        """Take one sight into account. Raise `DashgazeError` if its time is not finite or lies before the last one."""
+        now = judge_sight(sight, self._settings)
+        before = self._before or now
+        seconds = now.t_s - before.t_s
+        if not (seconds >= 0.0 and math.isfinite(now.t_s)):
+            raise DashgazeError(
+                "sight",
+                f"t_s goes from {before.t_s} s to {now.t_s} s",
+                "give the sights in the order of their time",
+            )
+        self._before = now
+        seen = seconds <= self._settings.gaze.gap_s
+        known_mps = _finite(sight.speed_mps)
+        speed_mps = self._settings.speed.assumed_mps if known_mps is None else known_mps
+        for gate, _ in self._groups:
+            gate.update(speed_mps)
+        moment = Moment(
+            now.t_s,
+            speed_mps,
+            self._glances.advance(before, now, seen, self._distraction_gate.open),
+            self._lids.advance(before, now, seen),
+            seconds,
+            seen,
+            before.status,
+            before.mouth_open,
+        )
+        self._apply(moment)
+        changes = self._book.settle(now.t_s, self._rules, sight.acknowledged)
+        return Attention(
+            self._book.level(),
+            self._book.active(),
+            changes,
+            moment.gaze.off_s,
+            self._vats.spent_s,
+            self._buffer.buffer_s,
+            moment.lids.perclos_frac,
+            moment.lids.blinks_per_min,
+        )
+
+    def _apply(self, moment: Moment) -> None:
+        for gate, rules in self._groups:
+            for rule in rules:
+                if gate.open:
+                    rule.state = rule.judge(moment)
+                else:
+                    rule.rest()
+
+
+def _eye_rules(settings: AttentionSettings) -> list[Rule]:
+    eyes, absence = settings.eyes, settings.absence
+    no_face = (
+        (absence.no_face_notice_s, Level.NOTICE),
+        (absence.no_face_warning_s, Level.WARNING),
+        (absence.no_face_critical_s, Level.CRITICAL),
+    )
+    return [
+        Closure(AlertKind.MICROSLEEP, eyes.microsleep_s, Level.WARNING),
+        Closure(AlertKind.SLEEP, eyes.sleep_s, Level.CRITICAL),
+        Closure(AlertKind.UNRESPONSIVE, eyes.unresponsive_s, Level.CRITICAL),
+        Perclos(eyes),
+        LongBlinks(eyes),
+        Yawning(eyes, settings.gaze.forget_s),
+        Absence(AlertKind.NO_FACE, Status.NO_FACE, no_face, absence, "openpilot: no face while driving"),
+    ]
+
+
+def _camera_rules(settings: AttentionSettings) -> list[Rule]:
+    steps = ((settings.absence.blocked_s, Level.NOTICE),)
+    return [Absence(AlertKind.CAMERA_BLOCKED, Status.BLOCKED, steps, settings.absence, "camera sees nothing")]

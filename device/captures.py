@@ -1,9 +1,9 @@
 """Opening OpenCV captures: video files, V4L2 cameras and network streams, and saying why one does not open.
 
-Files and streams go through the FFmpeg that OpenCV carries, with one decoding thread: the device has one core for
-decoding, and a second thread gained no throughput per processor second (`docs/` has the figures). Containers: ISO/IEC 14496-12 (MP4, MOV),
-Matroska, AVI, MPEG-TS, GIF. FFmpeg and OpenCV are kept from writing to the terminal, because `InputError` says it all;
-OPENCV_FFMPEG_LOGLEVEL=56 and OPENCV_LOG_LEVEL=DEBUG bring their messages back.
+Files and streams go through the FFmpeg that OpenCV carries, with one decoding thread: a device has one core
+for it, and a second thread decodes no more frames per processor second. FFmpeg and OpenCV are kept from
+writing to the terminal, because `InputError` says it all; OPENCV_FFMPEG_LOGLEVEL=40 and
+OPENCV_LOG_LEVEL=DEBUG bring their messages back.
 """
 
 import os
@@ -53,9 +53,10 @@ def open_file(path: Path) -> cv2.VideoCapture:
 
 
 def open_camera(device: Path, size_px: tuple[int, int], fps: float) -> cv2.VideoCapture:
-    """A capture of the V4L2 camera at `device`, asked for `size_px` and `fps`; the driver gives the nearest it has.
+    """A capture of the V4L2 camera at `device`, asked for `size_px` and `fps`.
 
-    Raises InputError if the device is absent, forbidden, busy or not a camera.
+    The device's driver gives the nearest that it has. Raises InputError if the device is absent, forbidden,
+    busy or not a camera.
     """
     name = str(device)
     if not _is_device(device):
@@ -86,8 +87,8 @@ def open_camera(device: Path, size_px: tuple[int, int], fps: float) -> cv2.Video
 def open_url(url: str, connect_s: float, stall_s: float) -> cv2.VideoCapture:
     """A capture of the RTSP or HTTP(S) stream at `url`.
 
-    Connecting takes `connect_s` at most, and waiting for a picture `stall_s`. Raises InputError that names the URL
-    without its credentials.
+    Connecting takes `connect_s` at most, and waiting for a picture `stall_s`. Raises InputError, which names
+    the URL without its credentials.
     """
     name = safe_name(url)
     _reach(url, connect_s)
@@ -121,7 +122,7 @@ def nominal_fps(capture: cv2.VideoCapture) -> float | None:
 
 
 def frame_count(capture: cv2.VideoCapture) -> int | None:
-    """Frames of a file as its header declares or implies them: an estimate. None for a stream without an end."""
+    """Frames of a file, estimated from its header; None for a stream without an end."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if 0.0 < count <= _MAX_FRAMES and nominal_fps(capture) else None
 

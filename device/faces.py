@@ -43,7 +43,7 @@ class FaceTracker:
     """The faces stage of the loop."""
 
     def __init__(
-        self, bundle: Bundle, settings: FaceSettings, hand_of_drive: HandOfDrive, mirrored: bool = False
+        self, bundle: Bundle, settings: FaceSettings, hand_of_drive: HandOfDrive
     ) -> None:
         thresholds = bundle.manifest.thresholds
         self._score = thresholds["detector_score"]
@@ -52,7 +52,7 @@ class FaceTracker:
         self._near, self._far = Detector(bundle, "detector"), Detector(bundle, "detector_full")
         self._mesh, self._blendshapes = Mesh(bundle), Blendshapes(bundle)
         self._settings = settings
-        self._side_frac = _driver_side(settings.driver_side, hand_of_drive, mirrored)
+        self._side_frac = _driver_side(settings.driver_side, hand_of_drive)
         self._tracked: Region | None = None
         self._last: tuple[float, Region] | None = None  # when and where the driver was last seen
         self._detected_s = -np.inf
@@ -147,14 +147,11 @@ class FaceTracker:
         yield self._near.detect(image, View(centre, side), self._search_score)
 
 
-def _driver_side(
-    side: Literal["auto", "left", "right", "middle"], hand_of_drive: HandOfDrive, mirrored: bool
-) -> float:
+def _driver_side(side: Literal["auto", "left", "right", "middle"], hand_of_drive: HandOfDrive) -> float:
     """Where across the picture the driver is expected, as a share of its width."""
     if side == "auto":
         # The camera looks back: who sits on the left of the car is on the right of the picture.
-        on_right = (hand_of_drive == "left") != mirrored
-        return 0.6 if on_right else 0.4
+        return 0.6 if hand_of_drive == "left" else 0.4
     return {"left": 0.3, "middle": 0.5, "right": 0.7}[side]
 
 

@@ -28,6 +28,7 @@ _LID_DEG = 18.0  # elevation for a lid opened by its whole normal aperture more
 _EYES_ERROR_DEG, _HEAD_ERROR_DEG = 7.0, 10.0
 _RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE = 468, 473
 _FAR_YAW_DEG = 60.0
+_SEAT_S = 120.0
 
 
 class GazeSettings(Settings):
@@ -55,7 +56,7 @@ class GeometricGaze:
         self._head = HeadPoseEstimator(face, camera)
         self._car_from_camera = car_from_camera
         self._filter = OneEuroFilter(settings.min_cutoff_hz, settings.beta_hz)
-        self._seat_mm: Floats | None = None
+        self._seat: tuple[float, Floats] | None = None  # when, and where the eyes usually are
 
     def adapt(self, car_from_camera: Floats) -> None:
         """Use another rotation (3, 3) from the camera frame to the car frame."""
@@ -99,7 +100,7 @@ class GeometricGaze:
             elevation_deg=float(in_face[1]),
             car_azimuth_deg=float(car_azimuth),
             car_elevation_deg=float(car_elevation),
-            zone=self._zones.zone_of(self._eyes_in_car(head.position_mm), in_car),
+            zone=self._zones.zone_of(self._eyes_in_car(frame.t_s, head.position_mm), in_car),
             head=head,
             eyes=eyes,
         )
@@ -119,13 +120,14 @@ class GeometricGaze:
         elevation = _ELEVATION_GAIN * float(np.clip(elevations[seen].mean(), -60, 60)) + lid_deg
         return azimuth, float(np.clip(elevation, -45, 45))
 
-    def _eyes_in_car(self, eye_mid_mm: Floats) -> Floats:
-        """Where the eyes are in the car frame, whose origin is their usual place in the camera frame."""
-        if self._seat_mm is None:
-            self._seat_mm = eye_mid_mm
-        # A slow mean: posture counts, a lean does not.
-        self._seat_mm = self._seat_mm + 0.002 * (eye_mid_mm - self._seat_mm)
-        return np.clip(self._car_from_camera @ (eye_mid_mm - self._seat_mm), -300, 300)
+    def _eyes_in_car(self, t_s: float, eye_mid_mm: Floats) -> Floats:
+        """Where the eyes are in the car frame, whose origin is their usual place: a mean over the last minutes."""
+        if self._seat is None:
+            self._seat = (t_s, eye_mid_mm)
+        before_s, seat_mm = self._seat
+        seat_mm = seat_mm + (1 - np.exp(-(t_s - before_s) / _SEAT_S)) * (eye_mid_mm - seat_mm)
+        self._seat = (t_s, seat_mm)
+        return np.clip(self._car_from_camera @ (eye_mid_mm - seat_mm), -300, 300)
 
 
 def _eye_width_px(landmarks_px: NDArray[np.float32]) -> float:

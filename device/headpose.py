@@ -7,12 +7,14 @@ rotation error 4.93 deg against 5.02 and 5.20, 213 pictures), on real clips it s
 how far they are apart says how much to trust it.
 """
 
+import json
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dashgaze.bundle import Bundle
 from dashgaze.device.records import HeadPose
 from dashgaze.geometry import Camera, Floats, facing_angles_deg
 
@@ -32,6 +34,11 @@ class CanonicalFace:
 
     vertices_mm: Floats
     eyeballs_mm: Floats
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> "CanonicalFace":
+        """From a bundle's part `canonical_face`."""
+        return cls.from_mediapipe(np.array(json.loads(bundle.read("canonical_face"))["vertices_mm"]))
 
     @classmethod
     def from_mediapipe(cls, vertices_mm: NDArray[np.floating]) -> "CanonicalFace":

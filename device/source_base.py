@@ -25,23 +25,30 @@ Kind = Literal["file", "folder", "camera", "stream"]
 class SourceSettings(Settings):
     """Section `source` of the configuration."""
 
-    mirror: bool = False
-    """Flip left and right: for a selfie video that was stored mirrored."""
-    start_utc: datetime | None = None
-    """When the first frame of a file was taken, ISO 8601; UTC where it names no zone."""
-    folder_fps: float = Field(default=1.0, gt=0, le=1000)
-    """Stills per second of `t_s`."""
-    camera_size_px: tuple[int, int] = (1280, 720)
-    """Width and height to ask a camera for."""
-    camera_fps: float = Field(default=30.0, gt=0, le=480)
-    tick_s: float = Field(default=0.1, gt=0, le=1)
-    """Longest wait of a live source before it yields None."""
-    connect_s: float = Field(default=10.0, gt=0, le=120)
-    """Longest wait for a stream to open."""
-    stall_s: float = Field(default=5.0, gt=0, le=60)
-    """A live source without a picture for this long is lost."""
-    reconnect_s: float | None = Field(default=None, gt=0)
-    """Give up on a source lost for this long; None: never."""
+    mirror: bool = Field(
+        default=False, description="flip left and right: the video was stored mirrored, as selfies are"
+    )
+    start_utc: datetime | None = Field(
+        default=None,
+        description="when the first frame of a file was taken, ISO 8601; UTC where it names no zone",
+    )
+    folder_fps: float = Field(default=1.0, gt=0, le=1000, description="stills per second of `t_s`")
+    camera_size_px: tuple[int, int] = Field(
+        default=(1280, 720), description="width and height to ask a camera for"
+    )
+    camera_fps: float = Field(default=30.0, gt=0, le=480, description="frames per second to ask a camera for")
+    tick_s: float = Field(
+        default=0.1, gt=0, le=1, description="longest wait of a live source before it yields None"
+    )
+    connect_s: float = Field(default=10.0, gt=0, le=120, description="longest wait for a stream to open")
+    stall_s: float = Field(
+        default=5.0, gt=0, le=60, description="a live source without a picture for this long is lost"
+    )
+    reconnect_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="give up on a source that stays lost for this long; never where it is not set",
+    )
 
     @field_validator("start_utc")
     @classmethod
@@ -132,6 +139,7 @@ class Source(ABC):
 
 
 def utc_ns(start: datetime | None, t_s: float) -> int | None:
+    """Nanoseconds since 1970 of the moment `t_s` after `start`; None where `start` is unknown."""
     if start is None:
         return None
     since_epoch = start - datetime(1970, 1, 1, tzinfo=UTC)

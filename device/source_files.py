@@ -1,4 +1,4 @@
-"""Sources with an end: stills and video files. They drop nothing, and repair the time stamps of their container."""
+"""Sources with an end: stills and video files. They drop nothing, and repair time stamps."""
 
 import math
 import re
@@ -13,17 +13,17 @@ from dashgaze.device.records import Frame
 from dashgaze.device.source_base import Image, Kind, Source, SourceEventKind, SourceSettings, utc_ns
 from dashgaze.errors import InputError
 
-STILL_SUFFIXES = frozenset(".bmp .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+STILL_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _MAX_STILL_BYTES = 1 << 28
 _BAD_PACKETS_IN_A_ROW = 300
 _ENDS_EARLY_S = 0.5
 
 
 class StillsSource(Source):
-    """A picture, or the pictures of a folder in natural order ("2.jpg" before "10.jpg"), `folder_fps` to the second.
+    """A picture, or those of a folder in natural order ("2.jpg" before "10.jpg"), `folder_fps` to the second.
 
-    EXIF orientation is honoured. A picture that cannot be decoded is reported, counted and left out; its number and its
-    time stay free.
+    EXIF orientation is honoured. A picture that cannot be decoded is reported, counted and left out; its
+    number and its time stay free.
     """
 
     def __init__(self, path: Path, settings: SourceSettings) -> None:
@@ -128,8 +128,8 @@ class FileSource(Source):
     def _read(self) -> tuple[Image, float] | None:
         """The next picture and its container stamp in seconds; None at the end."""
         bad = 0
-        # FFmpeg reports the end and a damaged packet alike, but goes on behind the latter. From the net, a failure is
-        # the end of the connection, and each further try could block.
+        # FFmpeg reports the end and a damaged packet alike, but goes on behind the latter. From the net, a
+        # failure is the end of the connection, and each further try could block.
         tries = _BAD_PACKETS_IN_A_ROW if self.kind == "file" else 1
         while bad < tries and not self._stopped.is_set():
             if self._capture.grab():
@@ -160,9 +160,9 @@ class FileSource(Source):
 class PresentationClock:
     """Presentation times that start at 0 and always rise, from the stamps of a container.
 
-    A stamp that is missing (0 after the first frame, or absurd) follows its predecessor by a nominal interval; one that
-    does not rise, by half of it, so that true stamps take over again. Stamps that start anew (parts joined into one
-    file) go on from where they were. Both count as repaired.
+    A stamp that is missing (0 after the first frame, or absurd) follows its predecessor by a nominal
+    interval; one that does not rise, by half of it, so that true stamps take over again. Stamps that start
+    anew (parts joined into one file) go on from where they were. All these count as repaired.
     """
 
     _ABSURD_S = 1e7

@@ -1,4 +1,4 @@
-"""Sources without an end: cameras and network streams. The latest picture wins, and a lost source is reopened."""
+"""Sources without an end: cameras and network streams. The latest picture wins; a lost source is reopened."""
 
 import threading
 import time
@@ -31,8 +31,8 @@ class _Shot:
 class LiveSource(Source):
     """A camera or an endless stream: its latest picture, reopened whenever it falls silent.
 
-    One thread owns the capture and is the only one to touch it, because a capture must not be released while a grab
-    blocks. It stamps each picture, and puts it where `__iter__` takes it from.
+    One thread owns the capture and is the only one to touch it, because a capture must not be released
+    while a grab blocks. It stamps each picture, and puts it where `__iter__` takes it from.
     """
 
     def __init__(

@@ -2,13 +2,14 @@
 
 `open_source(spec, settings)` opens any of them; a source is iterated once and yields `Frame`.
 
-- Time. `Frame.t_s` of a file is the presentation time of the frame after that of the first one, as the container
-  stamps it (a variable frame rate is honoured; the first frame is at 0). Missing stamps, and stamps that do not rise,
-  are repaired and counted. `t_s` of a live source is the monotonic clock when the picture was grabbed. It always rises.
+- Time. `Frame.t_s` of a file is the frame's presentation time less that of the first frame, as the
+  container stamps them, so that a variable frame rate is honoured. Missing stamps, and stamps that do not
+  rise, are repaired and counted. `Frame.t_s` of a live source is the monotonic clock when the picture was
+  grabbed. It always rises.
 - Files drop no frame: a packet that cannot be decoded is counted, and reading goes on behind it.
-- Live sources: a thread reads, and only the latest picture is kept; those it replaced count as skipped. A source that
-  falls silent is reopened until it answers. In the meantime iteration yields None, every `tick_s`, so that the loop
-  can raise its alerts.
+- Live sources: a thread reads, and only the latest picture is kept; those it replaced count as skipped. A
+  source that falls silent is reopened until it answers. In the meantime iteration yields None every
+  `tick_s`, so that the loop can raise its alerts.
 - What happened on the way (`SourceEvent`) is fetched with `take_events()` in the thread that iterates.
 """
 

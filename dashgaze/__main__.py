@@ -1,0 +1,5 @@
+"""`python -m dashgaze`."""
+
+from dashgaze.cli import main
+
+main()

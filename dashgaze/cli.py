@@ -1,0 +1,134 @@
+"""The command line. Rooms are imported by the command that needs them, so that a missing extra harms nothing else."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dashgaze.errors import DashgazeError, InputError
+
+try:
+    import typer
+except ImportError:  # the core was installed without any extra
+    sys.exit("dashgaze: error: the command line needs an extra; pip install 'dashgaze[device]'")
+
+app = typer.Typer(
+    name="dashgaze",
+    help="Knows where a driver looks, from one cheap dashcam or phone, without calibration, in the car.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_DEBUG = "--debug"
+
+
+@app.callback()
+def _shared(
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None: ...
+
+
+@app.command(
+    epilog="Examples:  dashgaze watch drive.mp4 --annotate   |   dashgaze watch 0 --headless   |   "
+    "dashgaze watch front.mp4 --road rear.mp4 --annotate   |   dashgaze watch rtsp://dashcam/live --out today"
+)
+def watch(
+    source: Annotated[
+        str,
+        typer.Argument(help="Video file, folder of pictures, camera number or device (0, /dev/video0), or URL."),
+    ],
+    road: Annotated[
+        str | None, typer.Option(help="The rear camera, or its video: places the gaze on the road view.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Models to run, folder or zip; the packaged ones if not set.")] = None,
+    allow_unsigned: Annotated[bool, typer.Option(help="Take a bundle that nobody signed.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the drive; by default drives/NAME-TIME in the current folder.")
+    ] = None,
+    annotate: Annotated[
+        bool, typer.Option(help="Also write a video for people to watch, beside the drive. It shows the face.")
+    ] = False,
+    blur_face: Annotated[bool, typer.Option(help="Make the face unrecognisable in that video.")] = False,
+    headless: Annotated[bool, typer.Option(help="No live view: one line for each alert.")] = False,
+    gaze: Annotated[Literal["geometric"], typer.Option(help="Gaze estimator.")] = "geometric",
+    no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Learn nothing about this camera and driver.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="The video is mirrored, as selfie videos are.")] = False,
+    hand_of_drive: Annotated[
+        Literal["left", "right"] | None, typer.Option(help="Side of the car the driver sits on; left if not set.")
+    ] = None,
+    start_utc: Annotated[str | None, typer.Option(help="When a file's first frame was taken, ISO 8601.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; docs/configuration.md names every key.")] = None,
+) -> None:
+    """Watch a driver: face, head pose, eyes, gaze, attention; alerts as they come, and a drive as record."""
+    from dashgaze.device.config import read_config
+    from dashgaze.device.outputs.terminal import open_view, print_outcome
+    from dashgaze.device.watch import watch as run
+
+    overrides: dict[str, dict[str, Any]] = {}
+    if mirror:
+        overrides.setdefault("source", {})["mirror"] = True
+    if start_utc:
+        overrides.setdefault("source", {})["start_utc"] = start_utc
+    if no_adapt:
+        overrides["adaptation"] = {"method": "none"}
+    if hand_of_drive:
+        overrides["vehicle"] = {"hand_of_drive": hand_of_drive}
+    if blur_face:
+        overrides["annotate"] = {"blur_face": True}
+    settings = read_config(config, overrides)
+    models = _bundle(bundle, settings.bundle_keys, allow_unsigned)
+    place = out or Path("drives") / f"{_stem(source)}-{datetime.now():%Y%m%d-%H%M%S}"
+    with open_view(headless) as view:
+        outcome = run(source, settings, models, place, view, road, annotate)
+    print_outcome(outcome)
+    if not outcome.finished:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where drives will be written.")] = Path(),
+) -> None:
+    """Check camera, models, CPU, clock and disk of this device, and say what mends what is wrong."""
+    from dashgaze.device.doctor import diagnose, worst
+    from dashgaze.device.outputs.terminal import print_checks
+
+    checks = diagnose(out)
+    print_checks(checks)
+    raise typer.Exit(worst(checks))
+
+
+def _bundle(path: Path | None, keys: tuple[Path, ...], allow_unsigned: bool) -> Any:
+    from dashgaze.bundle import load_bundle, packaged_bundle, read_public_key
+
+    if path is None:
+        return packaged_bundle()
+    return load_bundle(path, trusted_keys=[read_public_key(key) for key in keys], allow_unsigned=allow_unsigned)
+
+
+def _stem(source: str) -> str:
+    """A source's name as part of a folder's: letters, digits and dashes."""
+    last = source.rstrip("/").rsplit("/", 1)[-1].split("?")[0]
+    kept = "".join(c if c.isalnum() else "-" for c in Path(last).stem).strip("-")
+    return f"camera{kept}" if kept.isdigit() else kept or "drive"
+
+
+def main() -> None:
+    """Entry point: errors are one line on stderr, and the exit code says whose they are."""
+    debug = _DEBUG in sys.argv
+    try:
+        app()
+    except DashgazeError as error:
+        if debug:
+            raise
+        print(f"dashgaze: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").startswith("dashgaze"):
+            raise
+        print(f"dashgaze: error: {error.name} is missing; pip install 'dashgaze[device]'", file=sys.stderr)
+        sys.exit(InputError.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,132 @@
+"""Configuration of the device: one TOML file, one section per stage, every key checked.
+
+Sections are the settings classes that live beside each stage. What the command line says goes before the file.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from dashgaze.device.adaptation import AdaptationSettings
+from dashgaze.device.attention import AttentionSettings
+from dashgaze.device.eyes import EyeSettings
+from dashgaze.device.faces import FaceSettings
+from dashgaze.device.gaze import GazeSettings
+from dashgaze.device.outputs.annotate import AnnotateSettings
+from dashgaze.device.road import RoadSettings
+from dashgaze.device.settings import Settings
+from dashgaze.device.sources import SourceSettings
+from dashgaze.errors import InputError
+from dashgaze.geometry import Camera, Floats, facing_rotation
+from dashgaze.zones import HandOfDrive
+
+_MAX_BYTES = 1_000_000
+
+
+class VehicleSettings(Settings):
+    """The vehicle and who drives it."""
+
+    vehicle_id: str = Field("vehicle", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="pseudonym")
+    driver_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="pseudonym")
+    hand_of_drive: HandOfDrive = Field("left", description="side of the car the driver sits on")
+    speed_mps: float | None = Field(None, ge=0, le=100, description="a known constant speed; unknown where not set")
+
+
+class CameraSettings(Settings):
+    """The driver camera: lens, and how it sits in the car."""
+
+    fov_deg: float = Field(65.0, gt=10, lt=170, description="horizontal field of view, where no matrix is given")
+    size_px: tuple[int, int] | None = Field(None, description="width and height that the matrix belongs to")
+    matrix: tuple[tuple[float, float, float], ...] | None = Field(None, description="3 x 3 camera matrix, pixels")
+    distortion: tuple[float, ...] = Field((), max_length=8, description="k1 k2 p1 p2 k3 k4 k5 k6")
+    yaw_deg: float = Field(0.0, gt=-90, lt=90, description="mount, against a camera that looks straight back")
+    pitch_deg: float = Field(0.0, gt=-60, lt=60, description="mount, positive where the camera looks up")
+    roll_deg: float = Field(0.0, gt=-90, lt=90, description="mount, clockwise as the driver sees it")
+    mount_error_deg: float = Field(
+        8.0, ge=0, le=45, description="standard deviation of the mount, until adaptation has found it"
+    )
+
+    def camera(self, size_px: tuple[int, int]) -> Camera:
+        """Camera for pictures of this size. Raises InputError where the parameters are impossible."""
+        return camera_of("camera", size_px, self.fov_deg, self.matrix, self.distortion, self.size_px)
+
+    def car_from_camera(self) -> Floats:
+        """Rotation (3, 3) from the camera frame to the car frame."""
+        return facing_rotation(self.yaw_deg, self.pitch_deg, self.roll_deg)
+
+
+class WatchConfig(Settings):
+    """Everything that `dashgaze watch` can be told."""
+
+    vehicle: VehicleSettings = VehicleSettings()
+    camera: CameraSettings = CameraSettings()
+    source: SourceSettings = SourceSettings()
+    faces: FaceSettings = FaceSettings()
+    eyes: EyeSettings = EyeSettings()
+    gaze: GazeSettings = GazeSettings()
+    attention: AttentionSettings = AttentionSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
+    road: RoadSettings = RoadSettings()
+    annotate: AnnotateSettings = AnnotateSettings()
+    zones: dict[str, dict[str, tuple[float, ...]]] = Field(default={}, description="see zones.toml")
+    bundle_keys: tuple[Path, ...] = Field((), description="public keys (PEM) of those whose bundles are trusted")
+
+
+def camera_of(
+    section: str,
+    size_px: tuple[int, int],
+    fov_deg: float,
+    matrix: tuple[tuple[float, float, float], ...] | None,
+    distortion: tuple[float, ...],
+    matrix_size_px: tuple[int, int] | None,
+) -> Camera:
+    """Camera from a calibration, scaled to the pictures, else from a field of view."""
+    if matrix is None:
+        camera = Camera.from_fov(size_px, fov_deg)
+        return Camera(size_px, camera.matrix, Camera.from_parameters(size_px, camera.matrix, distortion).distortion)
+    try:
+        return Camera.from_parameters(matrix_size_px or size_px, matrix, distortion).scaled(size_px)
+    except ValueError as error:
+        raise InputError(f"configuration, {section}.matrix", str(error)) from None
+
+
+def read_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> WatchConfig:
+    """Configuration of a TOML file, with `overrides` (section to key to value) put over it.
+
+    Raises InputError that names file and key.
+    """
+    where = str(path) if path else "command line"
+    tables = _read_toml(path) if path else {}
+    for section, values in (overrides or {}).items():
+        tables[section] = {**tables.get(section, {}), **values}
+    try:
+        return WatchConfig.model_validate(tables)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}, {key}", "unknown key", _known_keys(first["loc"])) from None
+        raise InputError(f"{where}, {key}", first["msg"].removeprefix("Value error, ")) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(str(path), "is too large for a configuration", "name a TOML file")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", "check the path") from None
+    except UnicodeDecodeError:
+        raise InputError(str(path), "is not UTF-8 text", "name a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(str(path), f"is not TOML: {error}") from None
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    settings: Any = WatchConfig
+    for part in location[:-1]:
+        settings = settings.model_fields[part].annotation
+    return f"known keys: {', '.join(settings.model_fields)}"

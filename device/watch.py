@@ -1,0 +1,417 @@
+"""The loop: builds the stages from configuration, runs a source through them, and leaves a drive.
+
+    source -> faces -> gaze -> attention -> events -> outputs
+                 +---- adaptation.observe(frame, gaze) -> calibration | None, which gaze takes over between frames
+"""
+
+import platform
+import signal
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dashgaze
+from dashgaze.bundle import Bundle
+from dashgaze.device.adaptation import Adaptation, Calibration, RoadCentre
+from dashgaze.device.attention import AttentionPolicy
+from dashgaze.device.config import WatchConfig, camera_of
+from dashgaze.device.eyes import EyeJudge
+from dashgaze.device.faces import FaceTracker
+from dashgaze.device.gaze import GeometricGaze
+from dashgaze.device.headpose import CanonicalFace
+from dashgaze.device.latency import LatencyHistogram
+from dashgaze.device.outputs.annotate import AnnotatedVideo, Annotator
+from dashgaze.device.outputs.drive_rows import observation
+from dashgaze.device.outputs.terminal import View
+from dashgaze.device.records import Alert, Attention, Eyes, Face, Frame, Gaze, Level, Sight
+from dashgaze.device.road import RoadView
+from dashgaze.device.sources import Source, SourceEvent, open_source
+from dashgaze.drive import BundleUsed, Clock, DriveCamera, DriveHeader, DriveWriter, Event
+from dashgaze.errors import InputError
+from dashgaze.geometry import Camera
+from dashgaze.zones import ZoneMap
+
+_STAGES = ("source", "faces", "gaze", "attention", "outputs", "total")
+_LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the stages made of one frame."""
+
+    frame: Frame
+    face: Face
+    gaze: Gaze
+    attention: Attention
+    calibration: Calibration | None
+    """New with this frame; gaze uses it from the next one on."""
+
+
+class Stages:
+    """The stages between source and outputs, built from configuration."""
+
+    def __init__(self, config: WatchConfig, bundle: Bundle, road_size_px: tuple[int, int] | None = None) -> None:
+        self._config = config
+        self._canonical = CanonicalFace.from_bundle(bundle)
+        self.zones = ZoneMap.for_vehicle(config.vehicle.hand_of_drive, config.zones)
+        self.faces = FaceTracker(bundle, config.faces, config.vehicle.hand_of_drive)
+        self._eyes = EyeJudge(config.eyes, self.faces.blendshape_names)
+        self.policy = AttentionPolicy(config.attention)
+        self._car_from_camera = config.camera.car_from_camera()
+        self._mount_error_deg = config.camera.mount_error_deg
+        self._adaptation: Adaptation | None = None
+        if config.adaptation.method == "road_centre":
+            self._adaptation = RoadCentre(config.adaptation, self._car_from_camera)
+        self._road: RoadView | None = None
+        if road_size_px is not None:
+            settings = config.road
+            camera = camera_of(
+                "road", road_size_px, settings.fov_deg, settings.matrix, settings.distortion, settings.size_px
+            )
+            self._road = RoadView(settings, camera)
+        self._gaze: GeometricGaze | None = None
+        self.camera: Camera | None = None
+        self.latencies = {name: LatencyHistogram() for name in _STAGES}
+
+    def see(self, frame: Frame) -> Seen:
+        """Run one frame through faces, gaze, attention and adaptation."""
+        if self._config.vehicle.speed_mps is not None:
+            frame = replace(frame, speed_mps=self._config.vehicle.speed_mps)
+        start = time.perf_counter()
+        face = self.faces.find(frame)
+        found = time.perf_counter()
+        gaze = self._gaze_for(frame).estimate(frame, face)
+        if self._road is not None:
+            gaze = self._road.place(gaze)
+        looked = time.perf_counter()
+        attention = self.policy.update(sight_of(frame, gaze, self._mount_error_deg))
+        calibration = self._adaptation.observe(frame, gaze) if self._adaptation else None
+        if calibration is not None:
+            self._take_over(calibration)
+        judged = time.perf_counter()
+        for name, seconds in (("faces", found - start), ("gaze", looked - found), ("attention", judged - looked)):
+            self.latencies[name].add(seconds * 1000)
+        return Seen(frame, face, gaze, attention, calibration)
+
+    def _gaze_for(self, frame: Frame) -> GeometricGaze:
+        """The gaze stage; a new one where pictures change their size."""
+        height, width = frame.image.shape[:2]
+        if self._gaze is None or self.camera is None or self.camera.size_px != (width, height):
+            self.camera = self._config.camera.camera((width, height))
+            self._gaze = GeometricGaze(
+                self._config.gaze, self.camera, self._canonical, self._eyes, self.zones, self._car_from_camera
+            )
+        return self._gaze
+
+    def _take_over(self, calibration: Calibration) -> None:
+        self._car_from_camera = calibration.car_from_camera
+        self._mount_error_deg = 0.0
+        if self._gaze is not None:
+            self._gaze.adapt(calibration.car_from_camera)
+
+
+def sight_of(frame: Frame, gaze: Gaze, mount_error_deg: float) -> Sight:
+    """What the attention policy is told of a frame; directions in the car are as uncertain as the mount, too."""
+    return Sight(
+        t_s=frame.t_s,
+        status=gaze.status,
+        zone=gaze.zone,
+        car_azimuth_deg=gaze.car_azimuth_deg,
+        car_elevation_deg=gaze.car_elevation_deg,
+        error_deg=None if gaze.error_deg is None else float(np.hypot(gaze.error_deg, mount_error_deg)),
+        eyes_closed=gaze.eyes.closed if gaze.eyes else None,
+        openness_frac=_mean_openness(gaze.eyes),
+        mouth_open_frac=gaze.eyes.mouth_open_frac if gaze.eyes else None,
+        speed_mps=frame.speed_mps,
+    )
+
+
+def _mean_openness(eyes: Eyes | None) -> float | None:
+    seen = [] if eyes is None else [eyes.openness_left_frac, eyes.openness_right_frac]
+    known = [value for value in seen if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+class RoadPictures:
+    """The road camera's pictures, each matched to the moment of a driver frame."""
+
+    def __init__(self, source: Source) -> None:
+        self._frames = iter(source)
+        self._live = source.live
+        self._shown = self._next()
+        self._coming = self._next()
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height; None where the road camera has not given a picture."""
+        return None if self._shown is None else (self._shown.image.shape[1], self._shown.image.shape[0])
+
+    def at(self, t_s: float) -> NDArray[np.uint8] | None:
+        """The latest picture taken no later than `t_s`; the last one after the end."""
+        while self._coming is not None and (self._live or self._coming.t_s <= t_s):
+            self._shown, self._coming = self._coming, self._next()
+        return None if self._shown is None else self._shown.image
+
+    def _next(self) -> Frame | None:
+        return next(self._frames, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left behind."""
+
+    drive: Path
+    annotated: Path | None
+    summary: dict[str, Any]
+    finished: bool
+    """False where a file was stopped before its end."""
+
+
+def watch(
+    spec: str,
+    config: WatchConfig,
+    bundle: Bundle,
+    out: Path,
+    view: View,
+    road_spec: str | None = None,
+    annotate: bool = False,
+) -> Outcome:
+    """Watch a source to its end, or until SIGINT or SIGTERM; write a drive to `out`.
+
+    Raises InputError for a source, road source or place that cannot be used, before anything is written; DashgazeError
+    where writing fails. Whatever happens, what was recorded stays readable.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(spec, config.source))
+        road = None
+        if road_spec is not None:
+            road_settings = config.source.model_copy(update={"mirror": False})
+            road = RoadPictures(stack.enter_context(open_source(road_spec, road_settings)))
+        stages = Stages(config, bundle, road.size_px if road else None)
+        stopped = stack.enter_context(_stop_on_signals(source))
+        run = _Run(source, stages, config, bundle, out, annotate, view, road, stack)
+        for frame in _timed(source, stages.latencies["source"]):
+            if frame is None:
+                run.report(source.take_events())
+                view.idle()
+            else:
+                run.take(frame)
+        run.report(source.take_events())
+        return run.close(stopped)
+
+
+class _Run:
+    """One run of the loop: the outputs, opened with the first frame so that a bad source leaves nothing behind."""
+
+    def __init__(
+        self,
+        source: Source,
+        stages: Stages,
+        config: WatchConfig,
+        bundle: Bundle,
+        out: Path,
+        annotate: bool,
+        view: View,
+        road: RoadPictures | None,
+        stack: ExitStack,
+    ) -> None:
+        self._source, self._stages, self._config, self._bundle = source, stages, config, bundle
+        self._out, self._annotate, self._view, self._road, self._stack = out, annotate, view, road, stack
+        self._drive: DriveWriter | None = None
+        self._annotator: Annotator | None = None
+        self._video: AnnotatedVideo | None = None
+        self._frames = self._frames_with_face = self._skipped = 0
+        self._alerts: Counter[str] = Counter()
+        self._calibration: Calibration | None = None
+        self._began = 0.0
+        self._last_t_s = 0.0
+
+    def take(self, frame: Frame) -> None:
+        """One frame through the stages and into every output."""
+        began = time.perf_counter()
+        seen = self._stages.see(frame)
+        shown = time.perf_counter()
+        if self._drive is None:
+            self._open(seen.frame)
+            self._began = began
+        self._count(seen)
+        self._record(seen)
+        self._draw(seen)
+        done = time.perf_counter()
+        self._stages.latencies["outputs"].add((done - shown) * 1000)
+        total_ms = (done - began) * 1000
+        self._stages.latencies["total"].add(total_ms)
+        fps = self._frames / max(done - self._began, 1e-9)
+        self._view.update(seen.frame, seen.face, seen.gaze, seen.attention, fps, self._skipped, total_ms)
+
+    def report(self, happenings: list[SourceEvent]) -> None:
+        """What the source says beside its pictures, into the drive and onto the terminal."""
+        for happening in happenings:
+            self._event(happening.t_s, happening.kind, happening.message)
+
+    def close(self, stopped: list[str]) -> Outcome:
+        """Close every output; the summary says whether the source was seen to its end."""
+        if self._drive is None:
+            raise InputError(self._source.name, "gave no picture", "check that it plays")
+        finished = self._source.live or not stopped
+        if stopped:
+            self._event(self._last_t_s, "stopped", f"by {stopped[0]}")
+        summary = self._summary()
+        if not finished:
+            summary |= {"complete": False, "reason": f"stopped by {stopped[0]} before the end of the file"}
+        if self._video is not None:
+            self._video.close()
+        self._drive.close(summary)
+        return Outcome(self._out, self._video.path if self._video else None, summary, finished)
+
+    def _open(self, frame: Frame) -> None:
+        self._drive = self._stack.enter_context(DriveWriter(self._out, self._header(frame)))
+        if self._annotate:
+            camera = self._stages.camera
+            assert camera is not None
+            self._annotator = Annotator(self._config.annotate, camera.project, self._stages.zones.outlines_deg())
+            path = self._out.with_name(self._out.name + ".annotated.webm")
+            self._video = self._stack.enter_context(AnnotatedVideo(path, self._config.annotate.video_fps))
+        self._view.start(self._source.name, self._source.frame_count)
+
+    def _count(self, seen: Seen) -> None:
+        self._frames += 1
+        self._frames_with_face += seen.face.landmarks_px is not None
+        self._skipped += seen.frame.skipped
+        self._last_t_s = seen.frame.t_s
+        self._alerts.update(str(change.kind) for change in seen.attention.changes if change.level > Level.NONE)
+        if seen.calibration is not None:
+            if self._calibration is None:
+                found = f"road centre {seen.calibration.azimuth_deg:+.0f} deg right, {seen.calibration.elevation_deg:+.0f} deg up"
+                self._event(seen.frame.t_s, "adaptation_ready", found)
+            self._calibration = seen.calibration
+
+    def _record(self, seen: Seen) -> None:
+        assert self._drive is not None
+        self._drive.append(observation(seen.frame, seen.face, seen.gaze, seen.attention))
+        for change in seen.attention.changes:
+            self._drive.event(_alert_event(change, seen.frame))
+        self.report(self._source.take_events())
+
+    def _draw(self, seen: Seen) -> None:
+        if self._annotator is None or self._video is None:
+            return
+        road = self._road.at(seen.frame.t_s) if self._road else None
+        if self._video.wants(seen.frame.t_s):
+            picture = self._annotator.draw(seen.frame, seen.face, seen.gaze, seen.attention, road)
+            self._video.write(picture, seen.frame.t_s)
+        else:
+            self._annotator.observe(seen.frame, seen.gaze, seen.attention)
+
+    def _event(self, t_s: float, kind: str, message: str) -> None:
+        self._view.event(t_s, kind, message)
+        if self._drive is not None:
+            self._drive.event(Event(t_s=t_s, kind=str(kind), message=message))
+
+    def _header(self, frame: Frame) -> DriveHeader:
+        camera = self._stages.camera
+        assert camera is not None
+        start_ns = None if frame.timestamp_ns is None else frame.timestamp_ns - round(frame.t_s * 1e9)
+        return DriveHeader(
+            drive_id=uuid.uuid4().hex,
+            vehicle_id=self._config.vehicle.vehicle_id,
+            driver_id=self._config.vehicle.driver_id,
+            created=datetime.now(UTC),
+            camera=DriveCamera(
+                source=self._source.name,
+                size_px=camera.size_px,
+                K=tuple(map(tuple, camera.matrix.tolist())),
+                distortion=tuple(camera.distortion.tolist()),
+                mirrored=self._config.source.mirror,
+                hand_of_drive=self._config.vehicle.hand_of_drive,
+            ),
+            bundle=BundleUsed(
+                name=self._bundle.manifest.name,
+                version=self._bundle.manifest.version,
+                manifest_sha256=self._bundle.manifest_sha256,
+            ),
+            settings=self._config.model_dump(mode="json"),
+            clock=Clock(timebase="monotonic" if self._source.live else "presentation", start_utc_ns=start_ns),
+            versions=versions(),
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        found = self._calibration
+        latencies = {name: histogram.summary() for name, histogram in self._stages.latencies.items()}
+        return {
+            "frames": self._frames,
+            "frames_with_face": self._frames_with_face,
+            "fps": round(self._frames / max(time.perf_counter() - self._began, 1e-9), 2),
+            "latency_ms": latencies,
+            "skipped_frames": self._skipped,
+            "unreadable_frames": self._source.unreadable,
+            "reconnects": self._source.reconnects,
+            "adaptation": {
+                "method": self._config.adaptation.method,
+                "ready": found is not None,
+                "azimuth_deg": found.azimuth_deg if found else None,
+                "elevation_deg": found.elevation_deg if found else None,
+            },
+            "alerts": dict(self._alerts),
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """What ran: dashgaze, Python and the libraries that decide what comes out."""
+    found = {name: version(name) for name in _LIBRARIES}
+    return {"dashgaze": dashgaze.__version__, "python": platform.python_version()} | found
+
+
+def _alert_event(alert: Alert, frame: Frame) -> Event:
+    return Event(
+        t_s=alert.t_s,
+        timestamp_ns=frame.timestamp_ns,
+        kind=str(alert.kind),
+        level=alert.level.name.lower(),
+        rule=alert.rule,
+        message=alert.message,
+        measured=alert.measured,
+    )
+
+
+def _timed(source: Source, latency: LatencyHistogram) -> Iterator[Frame | None]:
+    """The frames of a source, with the time that reading and decoding took; waiting for a live one does not count."""
+    frames = iter(source)
+    while True:
+        began = time.perf_counter()
+        try:
+            frame = next(frames)
+        except StopIteration:
+            return
+        if not source.live:
+            latency.add((time.perf_counter() - began) * 1000)
+        yield frame
+
+
+@contextmanager
+def _stop_on_signals(source: Source) -> Iterator[list[str]]:
+    """SIGINT and SIGTERM end the loop after the frame at hand; the list names the one that came."""
+    names: list[str] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        names.append(signal.Signals(number).name)
+        source.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield names
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
