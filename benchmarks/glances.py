@@ -1,31 +1,35 @@
 """Attentive driving, simulated from published glance statistics: what must not raise an alert.
 
-`attentive_drive` yields what the attention policy would see of a driver who looks where a driver should: glances, lids,
-mouth, speed, tracker noise, lost faces and dropped frames. `false_alerts_per_hour` counts what the policy makes of it.
-The generator was fixed before the policy's numbers were chosen and knows nothing of the policy's code.
+`attentive_drive` yields what the attention policy would see of a driver who looks where a driver should:
+glances, lids, mouth, speed, tracker noise, lost faces and dropped frames. `false_alerts_per_hour` counts
+what the policy makes of it. The generator was fixed before the policy's numbers were chosen and knows
+nothing of the policy's code.
 
-"Attentive" is a statement about the truth beneath the noise. No generated glance leaves the road for `LONGEST_OFF_ROAD_S`;
-the true AttenD buffer never falls below `RESERVE_S`; never more than `MOST_AWAY_IN_30_S` is spent away from the road and
-its mirrors within 30 s; phone-down glances are single; no eye closes for 0.5 s; three yawns never come within 10 minutes.
-A glance that would break one of these is not made: the driver keeps looking at the road. `RESERVE_S` is one frame at
-10 per second: truth that lies closer to a limit than the sampling can tell is neither attentive nor inattentive.
+"Attentive" is a statement about the truth beneath the noise. No generated glance leaves the road for
+`LONGEST_OFF_ROAD_S`; the true AttenD buffer never falls below `RESERVE_S`; never more than
+`MOST_AWAY_IN_30_S` is spent away from the road and its mirrors within 30 s; phone-down glances are single;
+no eye closes for 0.5 s; three yawns never come within 10 minutes. A glance that would break one of these is
+not made: the driver keeps looking at the road. `RESERVE_S` is one frame at 10 per second: truth that lies
+closer to a limit than the sampling can tell is neither attentive nor inattentive.
 
-Numbers and their sources ((2nd): quoted from memory or from a secondary source, not checked against the original):
+Numbers and their sources ((2nd): quoted from memory or from a secondary source, not checked against the
+original):
 
-- share of time on the road path about 80 % in routine driving: Morando, Victor & Dozza 2019 (IEEE T-ITS 21(2), abstract);
-- glance durations are log-normal, means and standard deviations: rear mirror 0.75 (0.36) s, left mirror 1.10 (0.33) s,
-  speedometer 0.62 (0.48) s, radio and other controls 1.2 (0.5) s: Taoka 1990, 1991 (TRR 1318), after Rockwell 1988 and
-  Dingus et al. 1989 (2nd);
-- off-road glances beyond 2 s are rare (95 % are shorter): NHTSA 2012 guidelines' 85 % criterion, Victor et al. 2015 (2nd);
-  long distractions occur 0.89 times and visual time sharing 0.21 times an hour in natural driving (Mulhall et al., abstract):
-  both are inattention by definition and left out here;
-- how the off-road glances divide among targets: judgement within these totals, driving-related targets first (Klauer et
-  al. 2006, 100-car study, (2nd) for the order);
-- blinks: 15 a minute, 6 to 30 between drivers, lids closed for 0.14 s (median), at most 0.4 s: Stern et al. 1984 and
-  Caffier et al. 2003 (2nd);
+- share of time on the road path about 80 % in routine driving: Morando, Victor & Dozza 2019 (IEEE T-ITS
+  21(2), abstract);
+- glance durations are log-normal, means and standard deviations: rear mirror 0.75 (0.36) s, left mirror
+  1.10 (0.33) s, speedometer 0.62 (0.48) s, radio and other controls 1.2 (0.5) s: Taoka 1990, 1991 (TRR
+  1318), after Rockwell 1988 and Dingus et al. 1989 (2nd);
+- off-road glances beyond 2 s are rare (95 % are shorter): NHTSA 2012 guidelines' 85 % criterion, Victor et
+  al. 2015 (2nd); long distractions occur 0.89 times and visual time sharing 0.21 times an hour in natural
+  driving (Mulhall et al., abstract): both are inattention by definition and left out here;
+- how the off-road glances divide among targets: judgement within these totals, driving-related targets
+  first (Klauer et al. 2006, 100-car study, (2nd) for the order);
+- blinks: 15 a minute, 6 to 30 between drivers, lids closed for 0.14 s (median), at most 0.4 s: Stern et al.
+  1984 and Caffier et al. 2003 (2nd);
 - yawns: 1 an hour, 5 s long: Provine 1986, Baenninger 1997 (2nd);
-- gaze error: per-drive bias, per-glance and per-frame scatter that add up to 3 to 4 degrees: what appearance-based estimators
-  reach after calibration (judgement); 1 % of frames point anywhere;
+- gaze error: per-drive bias, per-glance and per-frame scatter that add up to 3 to 4 degrees: what
+  appearance-based estimators reach after calibration (judgement); 1 % of frames point anywhere;
 - lost faces, glare, dropped frames, speed profile: judgement.
 """
 
@@ -256,14 +260,24 @@ def _block(
     no_speed = inside(times_s, spread(rng, start_s, 2.0, 5.0, 60.0))
     error_deg = np.where(poor, rng.uniform(12.0, 25.0, count), rng.uniform(3.0, 6.0, count))
 
-    columns = zip(
-        times_s.tolist(), nearest.tolist(), seen_deg.tolist(), error_deg.tolist(), closed.tolist(), openness.tolist(),
-        mouth.tolist(), speed_mps.tolist(), no_speed.tolist(), lost.tolist(), poor.tolist(), strict=True,
-    )  # fmt: skip
+    columns = (
+        times_s,
+        nearest,
+        seen_deg,
+        error_deg,
+        closed,
+        openness,
+        mouth,
+        speed_mps,
+        no_speed,
+        lost,
+        poor,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     for t_s, zone, (
         azimuth,
         elevation,
-    ), error, shut, opening, mouth_frac, speed, speedless, gone, weak in columns:
+    ), error, shut, opening, mouth_frac, speed, speedless, gone, weak in rows:
         known_mps = None if speedless else speed
         if gone:
             yield Sight(t_s, Status.NO_FACE, speed_mps=known_mps)
@@ -306,7 +320,7 @@ def poisson_interval(count: int) -> tuple[float, float]:
 def false_alerts_per_hour(
     hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0
 ) -> FalseAlerts:
-    """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`; count alerts that start."""
+    """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`."""
     kinds: Counter[str] = Counter()
     done = 0.0
     while done < hours - 1e-9:

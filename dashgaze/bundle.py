@@ -12,7 +12,6 @@ level (`zip -j`).
 
 import hashlib
 import os
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -39,7 +38,7 @@ from pydantic import (
 
 from dashgaze.errors import DashgazeError, InputError
 
-PACKAGED_MANIFEST_SHA256 = "0000000000000000000000000000000000000000000000000000000000000000"
+PACKAGED_MANIFEST_SHA256 = "6556d0f3b8318602502f28a92a8a8153bc03fb7c7dce7baeb7cf4faade02dd6a"
 """Pin of the packaged bundle; `python -m dashgaze.export.face_models` prints the new one."""
 
 SCHEMA_VERSION = 1
@@ -223,16 +222,13 @@ def write_bundle(
     contents = {**files, MANIFEST_FILE: data}
     if private_key is not None:
         contents[SIGNATURE_FILE] = sign_manifest(data, private_key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workspace:
-        new, old = Path(workspace) / "new", Path(workspace) / "old"
-        new.mkdir()
-        for file, content in contents.items():
-            _write_durably(new / file, content)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+    try:
+        _replace_folder(folder, contents)
+    except OSError as error:
+        problem = f"the bundle cannot be written ({error.strerror})"
+        raise DashgazeError(
+            f"{folder}", problem, "check space and rights, or choose another folder"
+        ) from error
     return Bundle(folder, manifest, sha256_of(data))
 
 
@@ -326,10 +322,9 @@ def _read(path: Path, file: str, limit: int) -> bytes | None:
         data = _read_from_folder(path, file, limit) if path.is_dir() else _read_from_zip(path, file, limit)
     except FileNotFoundError as error:
         raise InputError(f"{path}", "there is no such bundle", "check the path") from error
-    except OSError as error:
-        raise InputError(
-            where, f"it cannot be read ({error.strerror})", "check the file and its rights"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(where, f"it cannot be read ({reason})", "check the file and its rights") from error
     if data is not None and len(data) > limit:
         raise InputError(where, f"it is larger than {limit} bytes", "this is not a bundle for a device")
     return data
@@ -352,7 +347,7 @@ def _read_from_zip(path: Path, file: str, limit: int) -> bytes | None:
         raise InputError(f"{path}", f"it is not a zip of at most {MAX_ZIP_BYTES} bytes", "check the path")
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names = archive.namelist()  # as the archive's directory says, nothing is unpacked yet
             if len(names) > MAX_ZIP_ENTRIES or len(set(names)) < len(names):
                 raise InputError(
                     f"{path}", "the zip has too many entries, or one twice", "pack the bundle again"
@@ -363,6 +358,8 @@ def _read_from_zip(path: Path, file: str, limit: int) -> bytes | None:
                 raise InputError(f"{path}", f"the entry {outside!r} is not at the top level", remedy)
             if file not in names:
                 return None
+            if archive.getinfo(file).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError("its compression is not deflate")
             with archive.open(file) as stream:
                 return stream.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
@@ -379,8 +376,22 @@ def _read_key(path: Path) -> bytes:
         raise InputError(f"{path}", f"the key cannot be read ({error.strerror})", "check the path") from error
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Puts a folder with `contents` in the place of `folder`; until the very last step the old one stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workspace:
+        new, old = Path(workspace) / "new", Path(workspace) / "old"
+        new.mkdir()
+        for file, content in contents.items():
+            with (new / file).open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise

@@ -13,6 +13,7 @@ sessions use; `docs/schema.md` says what they mean.
 import errno
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -201,7 +202,12 @@ class DriveWriter:
             sync_folder(self.path.absolute().parent)
         except OSError as error:
             raise write_failure(self.path, error) from error
-        write_record(self.path / "drive.json", header)  # last: with it the folder becomes a drive
+        try:
+            write_record(self.path / "drive.json", header)  # last: with it the folder becomes a drive
+        except BaseException:
+            self._events.close()
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one observation, column name to value; None, NaN and columns not given are null.
@@ -264,9 +270,9 @@ class DriveWriter:
     ) -> None:
         if self._closed:
             return
-        reason = "closed without a summary" if kind is None else f"{kind.__name__}: {error}".rstrip(": ")
+        reason = "closed without a summary" if kind is None else f"{kind.__name__}: {error}"
         try:
-            self.close({"complete": False, "reason": reason})
+            self.close({"complete": False, "reason": " ".join(reason.split()).rstrip(": ")})
         except DashgazeError:
             if error is None:
                 raise  # else the first failure is the one to report

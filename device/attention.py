@@ -1,22 +1,24 @@
 """The attention policy: from what is seen of the driver on each frame to alerts.
 
-`AttentionPolicy.update` is a pure state machine over `Sight.t_s`: no clock, no input or output, no randomness. One `update` does
-five things, each in its own class:
+`AttentionPolicy.update` is a pure state machine over `Sight.t_s`: no clock, no input or output, no randomness. It has
+four stages, each with its own classes:
 
-1. `Glances` and `Lids` turn noisy sights into steady quantities: where the driver has been looking and for how long, how long
-   the eyes have been closed. A `Majority` vote over a short window removes flicker and keeps the edges: a glance starts and ends
-   at its true time, not when the vote notices (time that is not voted on yet is `pending`).
+1. `judge_sight` says what one sight means by itself. `Glances` and `Lids` turn that into steady quantities: where the
+   driver has been looking and for how long, how long the eyes have been closed. A majority vote over a short window
+   removes flicker and keeps edges: a glance starts at its true time, not when the vote notices. The time on which the vote
+   has not settled yet is called pending.
 2. `Gate`s tell which rules the speed of the car calls for.
 3. One `Rule` for each published rule gives its level and what it measured.
 4. `AlertBook` joins the rules of a kind, and keeps cool-downs and acknowledgements.
 
-Time between two sights belongs to the earlier one. Time that was not seen (frames more than `gap_s` apart, no face, low
-quality with no known error) is neither attention nor distraction: timers hold, and forget after `forget_s`.
+Time between two sights belongs to the earlier one. Time in which nothing was seen (sights more than `gap_s` apart, no
+face, a gaze too uncertain to judge, eyes closed for longer than a blink) is neither attention nor distraction: timers of
+glances hold, and forget after `forget_s`.
 
-`docs/attention.md` has the table of the rules. Sources: Commission Delegated Regulations (EU) 2023/2590 (ADDW) and 2021/1341
-(DDAW); Euro NCAP, Safe Driving: Driver Engagement; Kircher & Ahlstrom 2009 (AttenD); NHTSA 2012, Visual-Manual Driver
-Distraction Guidelines; Klauer et al. 2006 (100-car study); Wierwille et al. 1994 and Knipling & Wierwille 1994 (PERCLOS);
-ISO 15007 (glances); openpilot's `selfdrive/monitoring/policy.py`. "(2nd)" marks a number taken from a secondary source.
+`docs/attention.md` has the table of the rules. Sources: Commission Delegated Regulations (EU) 2023/2590 (ADDW) and
+2021/1341 (DDAW); Euro NCAP, Safe Driving: Driver Engagement; Kircher & Ahlstrom 2009 (AttenD); NHTSA 2012, Visual-Manual
+Driver Distraction Guidelines; Klauer et al. 2006 (100-car study); Wierwille et al. 1994, Knipling & Wierwille 1994
+(PERCLOS); ISO 15007 (glances); openpilot's `selfdrive/monitoring/policy.py`.
 """
 
 import math
@@ -40,83 +42,86 @@ KMH = 1 / 3.6
 """One km/h in m/s."""
 
 
-
 class GazeSettings(Settings):
     """How single sights become glances."""
 
-    vote_s: float = Field(default=0.3, ge=0.1, le=0.6, description="Window of the majority vote on where the driver looks; it removes what lasts "
-        "less than half of it (ISO 15007: fixations under 0.12 s are no glance; 0.3 s: blinks are part of a glance)",
+    # ISO 15007: fixations under 0.12 s are no glances of their own; blinks are part of the glance around them.
+    vote_s: float = Field(default=0.24, ge=0.1, le=0.6, description="Window of the majority vote on the gaze")
+    max_error_deg: float = Field(
+        default=17.2, gt=0, le=90, description="A gaze less certain is not judged (openpilot: 0.3 rad)"
     )
-    max_error_deg: float = Field(default=math.degrees(0.3),
-        gt=0,
-        le=90,
-        description="A gaze less certain than this is not judged (openpilot: 0.3 rad)",
+    return_s: float = Field(
+        default=0.15, ge=0, le=2, description="A shorter look back does not end a glance (after ISO 15007: 0.12 s)"
     )
-    return_s: float = Field(default=0.5, ge=0.1, le=2, description="A look back at the road shorter than this does not end a glance off it (judgement: "
-        "two saccades and one fixation)",
+    gap_s: float = Field(
+        default=0.5, gt=0, le=2, description="Sights further apart leave unknown time (judgement)"
     )
-    gap_s: float = Field(default=0.5,
-        gt=0,
-        le=2,
-        description="Sights further apart than this leave unknown time between them (judgement)",
-    )
-    forget_s: float = Field(default=5.0,
+    forget_s: float = Field(
+        default=5.0,
         ge=1,
         le=60,
-        description="Unseen for so long, a glance or closure that was under way is forgotten (judgement)",
+        description="Unseen for so long, what was under way is forgotten (judgement)",
     )
-    recover_s: float = Field(default=2.0, ge=0.5, le=10, description="A cumulative alert ends when the driver has looked at the road for so long "
-        "(Euro NCAP as built into production cars, (2nd))",
+    recover_s: float = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        description="A look at the road that ends a cumulative alert (Euro NCAP, 2nd)",
     )
 
 
 class SpeedSettings(Settings):
     """From which speed the rules apply. Below, nothing is counted."""
 
-    distraction_mps: float = Field(default=20 * KMH,
+    distraction_mps: float = Field(
+        default=20 * KMH, ge=0, le=60, description="Distraction rules (EU 2023/2590: 20 km/h; Euro NCAP, 2nd)"
+    )
+    # EU 2021/1341 asks for drowsiness warnings from 70 km/h only; closed eyes are as bad in town.
+    eyes_mps: float = Field(
+        default=10 * KMH,
         ge=0,
         le=60,
-        description="Distraction rules apply from here (EU 2023/2590: 20 km/h; Euro NCAP (2nd))",
+        description="Rules of eyes, yawns and lost faces (production cars, 2nd)",
     )
-    eyes_mps: float = Field(default=10 * KMH, ge=0, le=60, description="Rules of eyes, yawns and lost faces apply from here (production cars, (2nd)). "
-        "EU 2021/1341 asks for drowsiness from 70 km/h only",
+    hysteresis_mps: float = Field(
+        default=5 * KMH, ge=0, le=10, description="Rules stop applying this much below (judgement)"
     )
-    hysteresis_mps: float = Field(default=5 * KMH, ge=0, le=10, description="Rules stop applying this much below their speed (judgement)"
-    )
-    assumed_mps: float = Field(default=50 * KMH, ge=0, le=60, description="Stands for an unknown speed: the car moves, and the shorter time of "
-        "EU 2023/2590 holds (judgement: an unknown speed must not silence an alert)",
+    # An unknown speed must not silence an alert: the car moves, and the shorter time of EU 2023/2590 holds.
+    assumed_mps: float = Field(
+        default=50 * KMH, ge=0, le=60, description="Stands for an unknown speed (judgement)"
     )
 
     @model_validator(mode="after")
-    def _hysteresis_leaves_a_speed(self) -> Self:
+    def _rules_can_stop(self) -> Self:
         if self.hysteresis_mps > min(self.distraction_mps, self.eyes_mps):
-            raise ValueError(
-                "hysteresis_mps exceeds distraction_mps or eyes_mps: the rules would never stop applying"
-            )
+            raise ValueError("hysteresis_mps exceeds distraction_mps or eyes_mps: the rules would never stop")
         return self
 
 
 class LongSettings(Settings):
     """One long glance: Euro NCAP and EU 2023/2590."""
 
-    warning_s: float = Field(default=3.0, ge=1, le=10, description="One glance off the road, mirrors and cluster included (Euro NCAP)"
-    )
-    critical_s: float = Field(default=5.0, ge=1, le=30, description="The same glance goes on (openpilot's second level)"
-    )
-    unresponsive_s: float = Field(default=3.0,
+    warning_s: float = Field(default=3.0, ge=1, le=10, description="One glance off the road (Euro NCAP)")
+    critical_s: float = Field(default=5.0, ge=1, le=30, description="It goes on (openpilot's second level)")
+    unresponsive_s: float = Field(
+        default=3.0,
         ge=1,
         le=30,
-        description="No return to the road so long after the warning (Euro NCAP, unresponsive driver)",
+        description="No return so long after the warning (Euro NCAP unresponsive driver)",
     )
-    area3_elevation_deg: float = Field(default=-30.0, ge=-80, le=-10, description="Area 3 lies below this elevation (EU 2023/2590)"
+    area3_elevation_deg: float = Field(
+        default=-30.0, ge=-80, le=-10, description="Area 3 lies below this elevation (EU 2023/2590)"
     )
-    area3_fast_s: float = Field(default=3.5, ge=1, le=10, description="In Area 3 from `area3_fast_mps` on (EU 2023/2590, (2nd))"
+    area3_fast_s: float = Field(
+        default=3.5, ge=1, le=10, description="In Area 3 from `area3_fast_mps` on (EU 2023/2590, 2nd)"
     )
-    area3_slow_s: float = Field(default=6.0, ge=1, le=20, description="In Area 3 below that speed (EU 2023/2590, (2nd))"
+    area3_slow_s: float = Field(
+        default=6.0, ge=1, le=20, description="In Area 3 when slower (EU 2023/2590, 2nd)"
     )
-    area3_fast_mps: float = Field(default=50 * KMH, ge=0, le=60, description="EU 2023/2590: 50 km/h (2nd)")
-    area3_return_s: float = Field(default=1.0, ge=0.1, le=5, description="Shorter glances out of Area 3 pause its timer and do not reset it (EU 2023/2590; "
-        "1 s is judgement)",
+    area3_fast_mps: float = Field(default=50 * KMH, ge=0, le=60, description="50 km/h (EU 2023/2590, 2nd)")
+    # EU 2023/2590: a short glance out and back in must not reset the timer; how short is judgement.
+    area3_return_s: float = Field(
+        default=1.0, ge=0.1, le=5, description="Shorter glances out of Area 3 pause its timer (judgement)"
     )
 
     @model_validator(mode="after")
@@ -131,28 +136,34 @@ class LongSettings(Settings):
 class CumulativeSettings(Settings):
     """Many short glances: Euro NCAP VATS, AttenD, phone."""
 
-    vats_s: float = Field(default=10.0, ge=1, le=30, description="Time off the road within `vats_window_s` (Euro NCAP VATS)"
+    vats_s: float = Field(
+        default=10.0, ge=1, le=30, description="Off the road within the window (Euro NCAP VATS)"
     )
     vats_window_s: float = Field(default=30.0, ge=5, le=120, description="Euro NCAP VATS")
-    vats_free_s: float = Field(default=2.0, ge=0, le=5, description="The first seconds of a look at mirror or cluster do not count (judgement, after "
-        "NHTSA 2012: single glances up to 2 s)",
+    vats_free_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=5,
+        description="Looks at mirror or cluster count from here on (after NHTSA 2012: 2 s)",
     )
-    buffer_s: float = Field(default=2.0, ge=0.5, le=10, description="AttenD buffer when full")
-    buffer_free_s: float = Field(default=1.0, ge=0, le=5, description="AttenD delay for mirrors and speedometer")
-    buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="AttenD latency before the buffer refills")
-    buffer_ends_s: float = Field(default=1.0, ge=0.1, le=10, description="The alert ends when so much is refilled (judgement)"
+    buffer_s: float = Field(default=2.0, ge=0.5, le=10, description="Full buffer (AttenD)")
+    buffer_free_s: float = Field(
+        default=1.0, ge=0, le=5, description="Delay for mirrors and speedometer (AttenD)"
     )
-    phone_notice_s: float = Field(default=2.0, ge=0.5, le=6, description="Down at the phone within `phone_notice_window_s` (Klauer et al. 2006: more than 2 s "
-        "off the road within 6 s doubles the risk)",
+    buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="Latency before it refills (AttenD)")
+    buffer_ends_s: float = Field(
+        default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)"
     )
-    phone_notice_window_s: float = Field(default=6.0, ge=1, le=30, description="Klauer et al. 2006")
-    phone_warning_s: float = Field(default=12.0,
-        ge=2,
-        le=60,
-        description="Down at the phone within `phone_warning_window_s` (NHTSA 2012: a task takes 12 s)",
+    # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash or near-crash.
+    phone_notice_s: float = Field(
+        default=2.0, ge=0.5, le=6, description="Down within its window (Klauer 2006, 2nd)"
     )
-    phone_warning_window_s: float = Field(default=60.0, ge=10, le=300, description="Stands for NHTSA's task (judgement)"
+    phone_notice_window_s: float = Field(default=6.0, ge=1, le=30, description="Klauer 2006, 2nd")
+    # NHTSA 2012: a task takes 12 s of glances at most; a minute stands for the task.
+    phone_warning_s: float = Field(
+        default=12.0, ge=2, le=60, description="Down within its window (NHTSA 2012)"
     )
+    phone_warning_window_s: float = Field(default=60.0, ge=10, le=300, description="One task (judgement)")
 
     @model_validator(mode="after")
     def _limits_fit_their_windows(self) -> Self:
@@ -170,50 +181,51 @@ class CumulativeSettings(Settings):
 class EyesSettings(Settings):
     """Closed eyes and yawns."""
 
-    microsleep_s: float = Field(default=1.0, ge=0.5, le=2, description="Eyes closed (Euro NCAP microsleep: 1 to 2 s)")
-    sleep_s: float = Field(default=3.0, ge=1, le=10, description="Eyes closed (Euro NCAP sleep)")
-    unresponsive_s: float = Field(default=6.0, ge=2, le=30, description="Eyes closed (Euro NCAP unresponsive driver)")
-    reopen_s: float = Field(default=0.1,
+    microsleep_s: float = Field(
+        default=1.0, ge=0.5, le=2, description="Closed (Euro NCAP microsleep: 1 to 2 s)"
+    )
+    sleep_s: float = Field(default=3.0, ge=1, le=10, description="Closed (Euro NCAP sleep)")
+    unresponsive_s: float = Field(
+        default=6.0, ge=2, le=30, description="Closed (Euro NCAP unresponsive driver)"
+    )
+    reopen_s: float = Field(
+        default=0.1,
         ge=0,
         le=0.5,
-        description="Eyes seen open for less do not end a closure (judgement: single misjudged frames)",
+        description="Seen open for less, a closure goes on (judgement: misjudged frames)",
     )
-    closed_frac: float = Field(default=0.2,
-        gt=0,
-        lt=1,
-        description="Openness that counts as closed where `Sight.eyes_closed` is unknown (P80)",
+    closed_frac: float = Field(
+        default=0.2, gt=0, lt=1, description="Openness of closed eyes where `eyes_closed` is unknown (P80)"
     )
-    perclos_window_s: float = Field(default=60.0, ge=20, le=300, description="PERCLOS: share of a minute (Wierwille et al. 1994)"
+    perclos_window_s: float = Field(
+        default=60.0, ge=20, le=300, description="Wierwille et al. 1994: a minute"
     )
-    perclos_seen_s: float = Field(default=30.0,
-        ge=5,
-        le=300,
-        description="Eyes must have been judged for so much of the window (judgement: half)",
+    perclos_seen_s: float = Field(
+        default=30.0, ge=5, le=300, description="Eyes were judged for so much of the window (judgement)"
     )
-    perclos_warning_frac: float = Field(default=0.15,
-        gt=0,
-        lt=1,
-        description="Drowsy (Knipling & Wierwille 1994, (2nd)); stands for KSS 8 of EU 2021/1341",
+    perclos_warning_frac: float = Field(
+        default=0.15, gt=0, lt=1, description="Drowsy (Knipling & Wierwille 1994, 2nd); stands for KSS 8"
     )
     perclos_critical_frac: float = Field(default=0.30, gt=0, le=1, description="Twice drowsy (judgement)")
     perclos_ends_frac: float = Field(default=0.12, gt=0, lt=1, description="The alert ends below (judgement)")
-    long_blink_s: float = Field(default=0.5, ge=0.3, le=1, description="A closure at least this long (Caffier 2003, (2nd))"
+    long_blink_s: float = Field(
+        default=0.5, ge=0.3, le=1, description="A long closure (Caffier et al. 2003, 2nd)"
     )
-    long_blinks: int = Field(default=3, ge=2, le=20, description="So many long closures within the window are drowsiness (judgement)"
+    long_blinks: int = Field(
+        default=3, ge=2, le=20, description="So many in the window are drowsiness (judgement)"
     )
     yawn_frac: float = Field(default=0.5, gt=0, lt=1, description="Mouth opening of a yawn (judgement)")
-    yawn_s: float = Field(default=2.0, ge=1, le=8, description="Mouth open for so long is a yawn (judgement; yawns take 5 s, (2nd))"
-    )
-    yawns: int = Field(default=3, ge=2, le=20, description="So many yawns within `yawn_window_s` (judgement)")
+    yawn_s: float = Field(default=2.0, ge=1, le=8, description="Open for so long is a yawn (judgement)")
+    yawns: int = Field(default=3, ge=2, le=20, description="So many yawns within the window (judgement)")
     yawn_window_s: float = Field(default=300.0, ge=60, le=1800, description="Judgement")
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if not self.long_blink_s <= self.microsleep_s < self.sleep_s < self.unresponsive_s:
-            raise ValueError("long_blink_s, microsleep_s, sleep_s and unresponsive_s must rise in this order")
+            raise ValueError("long_blink_s, microsleep_s, sleep_s, unresponsive_s must rise in this order")
         if not self.perclos_ends_frac <= self.perclos_warning_frac < self.perclos_critical_frac:
             raise ValueError(
-                "perclos_ends_frac, perclos_warning_frac and perclos_critical_frac must rise in this order"
+                "perclos_ends_frac, perclos_warning_frac, perclos_critical_frac must rise in this order"
             )
         if self.perclos_seen_s > self.perclos_window_s:
             raise ValueError("perclos_seen_s exceeds perclos_window_s: PERCLOS would never be known")
@@ -223,44 +235,47 @@ class EyesSettings(Settings):
 class AbsenceSettings(Settings):
     """No face, blocked camera."""
 
-    no_face_notice_s: float = Field(default=15.0, ge=2, le=120, description="No face while driving (openpilot)")
+    no_face_notice_s: float = Field(
+        default=15.0, ge=2, le=120, description="No face while driving (openpilot)"
+    )
     no_face_warning_s: float = Field(default=24.0, ge=2, le=120, description="openpilot")
     no_face_critical_s: float = Field(default=30.0, ge=2, le=120, description="openpilot")
-    blocked_s: float = Field(default=5.0, ge=1, le=120, description="Camera sees nothing at all, at any speed (judgement)"
+    blocked_s: float = Field(default=5.0, ge=1, le=120, description="The camera sees nothing (judgement)")
+    payback: float = Field(
+        default=5.0,
+        ge=1,
+        le=20,
+        description="Seconds that one of seeing makes good (openpilot's fastest recovery)",
     )
-    payback: float = Field(default=5.0, ge=1, le=20, description="A second of seeing pays back so many seconds of not seeing (openpilot's fastest "
-        "recovery)",
-    )
-    ends_frac: float = Field(default=0.5, gt=0, lt=1, description="A level ends when its time is paid back down to this share (judgement)"
+    ends_frac: float = Field(
+        default=0.5, gt=0, lt=1, description="Paid back so far, a level ends (judgement)"
     )
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if not self.no_face_notice_s < self.no_face_warning_s < self.no_face_critical_s:
             raise ValueError(
-                "no_face_notice_s, no_face_warning_s and no_face_critical_s must rise in this order"
+                "no_face_notice_s, no_face_warning_s, no_face_critical_s must rise in this order"
             )
         return self
 
 
 class AlertSettings(Settings):
-    """When an alert is not repeated."""
+    """When an alert is not repeated. Long distraction, closed eyes and an unresponsive driver always are."""
 
-    cooldown_s: float = Field(default=10.0, ge=0, le=600, description="An attention buffer, cumulative, phone, no face or blocked alert does not start "
-        "again so soon after it ended (judgement)",
+    cooldown_s: float = Field(
+        default=10.0, ge=0, le=600, description="No new start so soon after it ended (judgement)"
     )
-    drowsy_cooldown_s: float = Field(default=120.0,
-        ge=0,
-        le=3600,
-        description="The same for drowsiness and yawning (judgement: their windows outlive the cause)",
+    drowsy_cooldown_s: float = Field(
+        default=120.0, ge=0, le=3600, description="The same for drowsiness and yawning (judgement)"
     )
-    acknowledged_s: float = Field(default=300.0, ge=0, le=3600, description="An acknowledged level of drowsiness, yawning, no face or blocked stays silent "
-        "for so long; a higher level does not (judgement)",
+    acknowledged_s: float = Field(
+        default=300.0, ge=0, le=3600, description="An acknowledged level stays silent for so long (judgement)"
     )
 
 
 class AttentionSettings(Settings):
-    """Thresholds of the attention policy; each field's description has its source."""
+    """Thresholds of the attention policy, each with its source; "2nd" marks a secondary one."""
 
     gaze: GazeSettings = GazeSettings()
     speed: SpeedSettings = SpeedSettings()
@@ -301,8 +316,8 @@ LOOKS: dict[Zone, Look] = dict.fromkeys(Zone, Look.AWAY) | {
 class GazeState:
     """Where the driver looks and for how long.
 
-    The span is the stretch on which the vote has newly settled: `span_s` seconds that end at `span_end_s`. Pending seconds lie
-    between it and now; they count as well where the sight at hand says the same as the vote, and are 0 where it does not.
+    The span is the stretch on which the vote has newly settled: `span_s` seconds that end at `span_end_s`. Pending
+    seconds lie between it and now; they count where the sight at hand agrees with the vote, and are 0 where not.
     """
 
     span_s: float
@@ -418,9 +433,9 @@ def _certain(sight: Sight, max_error_deg: float) -> bool:
 class Votes:
     """What look, Area 3 and phone were for more than half of the last `window_s`.
 
-    A median filter over irregular time: what lasts less than half of the window is removed, and edges between longer stretches
-    stay where they were when the result is read half a window late. First road against off the road, then what off the road.
-    Too few votes change nothing; no vote within the window makes the result None.
+    A median filter over irregular time: what lasts less than half of the window is removed, and edges between longer
+    stretches stay where they were when the result is read half a window late. Road against off the road is decided
+    first, then what off the road. Too few votes change nothing; no vote within the window makes the result None.
     """
 
     def __init__(self, window_s: float) -> None:
@@ -434,6 +449,8 @@ class Votes:
         self._down_s = [0.0, 0.0]
         self._phone_s = [0.0, 0.0]
         self.look: Look | None = None
+        self.winning_s = 0.0
+        """Seconds of the window that voted for it."""
         self.down: bool | None = None
         self.phone: bool | None = None
 
@@ -445,7 +462,7 @@ class Votes:
         horizon_s = end_s - self._window_s
         while votes[0][0] - votes[0][1] < horizon_s:
             vote_end_s, seconds, look, down, phone = votes.popleft()
-            kept_s = max(0.0, vote_end_s - horizon_s)
+            kept_s = vote_end_s - horizon_s if vote_end_s > horizon_s else 0.0
             self._tally(kept_s - seconds, look, down, phone)
             if kept_s:
                 votes.appendleft((vote_end_s, kept_s, look, down, phone))
@@ -466,9 +483,9 @@ class Votes:
         if off is None:
             self.look = None
         elif not off:
-            self.look = Look.ROAD
+            self.look, self.winning_s = Look.ROAD, on_s
         elif (most_s := max(others_s)) > TICK_S:
-            self.look = Look(1 + others_s.index(most_s))
+            self.look, self.winning_s = Look(1 + others_s.index(most_s)), most_s if self.look else sum(others_s)
         self.down = self._majority(self._down_s, self.down)
         self.phone = self._majority(self._phone_s, self.phone)
 
@@ -484,62 +501,104 @@ class Glances:
     """Turns single looks into glances: free of flicker, with their true beginnings and ends."""
 
     def __init__(self, settings: GazeSettings) -> None:
+        self._gap_s = settings.gap_s
         self._lag_s = settings.vote_s / 2
         self._votes = Votes(settings.vote_s)
         self._off = Spell(settings.return_s, settings.forget_s)
         self._road = Spell(0.0, settings.forget_s)
         self._driving = Spell(0.0, settings.forget_s)
-        self._driving_at: Look | None = None
-        self._settled_s: float | None = None
+        self._look: Look | None = None
+        self._judged: Seen | None = None
+        self._before: Seen | None = None
+        self._settled_s = 0.0
 
-    def advance(self, before: Seen, now: Seen, seen: bool, counting: bool) -> GazeState:
-        """Let the time between two sights pass; off-road glances are not measured unless `counting`."""
-        start_s = before.t_s if self._settled_s is None else self._settled_s
-        votes = self._votes
-        if seen:
-            votes.add(now.t_s, now.t_s - before.t_s, before)
-            end_s = max(start_s, now.t_s - self._lag_s)
-        else:  # what the votes said before the gap stands until its beginning
-            end_s = before.t_s
-        look, down, phone = votes.look, votes.down, votes.phone
+    def advance(self, now: Seen, counting: bool) -> GazeState:
+        """Let the time up to this sight pass; off-road glances are not measured unless `counting`.
+
+        A sight whose gaze cannot be judged is passed over: the time between two judged sights is shared between them,
+        unless it exceeds `gap_s`, which makes it unknown.
+        """
+        judged = self._judged or now
+        unseen_s = 0.0
+        if now.t_s - judged.t_s > self._gap_s:
+            look, end_s, unseen_s = self._look, max(self._settled_s, judged.t_s), now.t_s - judged.t_s
+        elif now.look is None:
+            look, end_s = self._look, self._settled_s
+        else:
+            look, end_s = self._vote(judged, now)
+        span_s = end_s - self._settled_s if self._judged else 0.0
         self._settled_s = end_s
-        self._lengthen(look, end_s - start_s)
-        if not seen:
-            self._lose(now.t_s, now.t_s - before.t_s)
+        self._lengthen(look, span_s, unseen_s)
+        if now.look is not None:
+            self._judged = now
+        self._before = now
+        if unseen_s:
+            self._lose(now)
         if not counting:
             self._off.reset()
+        return self._state(now, look, span_s, end_s, counting)
 
-        pending_s = now.t_s - end_s if seen else 0.0
-        off_now = bool(look and now.look and seen and counting)
+    def _vote(self, judged: Seen, now: Seen) -> tuple[Look | None, float]:
+        """Take the time since the last judged sight into the vote; return what has settled, and until when."""
+        votes = self._votes
+        seconds = now.t_s - judged.t_s
+        if (judged.look, judged.down, judged.phone) == (now.look, now.down, now.phone):
+            votes.add(now.t_s, seconds, now)
+        else:
+            later_s = seconds * self._later_frac(judged, now)
+            votes.add(now.t_s - later_s, seconds - later_s, judged)
+            votes.add(now.t_s, later_s, now)
+        end_s = max(self._settled_s, now.t_s - self._lag_s)
+        look, self._look = self._look, votes.look
+        if look is votes.look or look is None:
+            return votes.look, end_s
+        # The look has changed, not later than the votes for the new one say: up to there the old one stands.
+        return look, min(end_s, max(self._settled_s, now.t_s - votes.winning_s))
+
+    def _later_frac(self, judged: Seen, now: Seen) -> float:
+        """Return the share of the time between two judged sights that belongs to the later one.
+
+        Half of it, but where sights between them could not be judged, the road has the benefit of the doubt: eyes blink
+        while the gaze shifts.
+        """
+        if judged is self._before or bool(judged.look) is bool(now.look):
+            return 0.5
+        return 0.0 if now.look else 1.0
+
+    def _lengthen(self, look: Look | None, span_s: float, unseen_s: float) -> None:
+        off = None if look is None else look > Look.ROAD
+        self._off.advance(off, span_s)
+        self._road.advance(None if off is None else not off, span_s)
+        self._driving.advance(None if look is None else look > Look.AWAY, span_s)
+        if self._look is not look:  # one glance for each mirror
+            self._driving.reset()
+        for spell in (self._off, self._road, self._driving):
+            spell.advance(None, unseen_s)
+
+    def _lose(self, now: Seen) -> None:
+        self._votes.clear()
+        self._look = None
+        self._judged = now
+        self._settled_s = now.t_s
+
+    def _state(self, now: Seen, look: Look | None, span_s: float, end_s: float, counting: bool) -> GazeState:
+        votes = self._votes
+        pending_s = now.t_s - end_s if now.look is not None and votes.look is look else 0.0
+        off_now = bool(pending_s and look and now.look and counting)
         return GazeState(
-            end_s - start_s,
+            span_s,
             end_s,
             look,
             pending_s if look is now.look else 0.0,
-            down,
-            pending_s if down is now.down else 0.0,
-            phone,
-            pending_s if phone is now.phone else 0.0,
+            votes.down,
+            pending_s if votes.down is now.down else 0.0,
+            votes.phone,
+            pending_s if votes.phone is now.phone else 0.0,
             self._off.seconds + (pending_s if off_now else 0.0),
             off_now,
             self._road.seconds,
             self._driving.seconds,
         )
-
-    def _lengthen(self, look: Look | None, seconds: float) -> None:
-        if look is not None and look is not self._driving_at:
-            self._driving.reset()
-            self._driving_at = look
-        known = look is not None
-        self._off.advance(look > Look.ROAD if look is not None else None, seconds)
-        self._road.advance(look is Look.ROAD if known else None, seconds)
-        self._driving.advance(look > Look.AWAY if look is not None else None, seconds)
-
-    def _lose(self, t_s: float, seconds: float) -> None:
-        self._votes.clear()
-        for spell in (self._off, self._road, self._driving):
-            spell.advance(None, seconds)
-        self._settled_s = t_s
 
 
 class Lids:
@@ -568,11 +627,7 @@ class Lids:
             if closed is False and not self._counted:
                 self._blinks.add(now.t_s)
             self._counted = False
-        if (
-            now.closed
-            and not self._counted
-            and self._closure.seconds >= self._settings.long_blink_s - TICK_S
-        ):
+        if now.closed and not self._counted and self._closure.seconds >= self._settings.long_blink_s - TICK_S:
             self._long_blinks.add(now.t_s)
             self._counted = True
         return self._state(now)
@@ -623,7 +678,7 @@ class Rule(ABC):
 
 
 class LongGlance(Rule):
-    """One long glance off the road (Euro NCAP), wherever it goes; mirrors and cluster count from its start."""
+    """One long glance off the road (Euro NCAP), mirrors and cluster included."""
 
     kind = AlertKind.LONG_DISTRACTION
 
@@ -713,7 +768,7 @@ class NoReturn(Rule):
 
 
 class Quota:
-    """At most `limit_s` within `window_s`; once exceeded until the driver looks at the road for `recover_s`."""
+    """At most `limit_s` within `window_s`; exceeded until a look at the road of `recover_s`."""
 
     def __init__(self, limit_s: float, window_s: float, recover_s: float) -> None:
         self._limit_s = limit_s
@@ -761,7 +816,7 @@ class CumulativeGlances(Rule):
 
 
 class AttentionBuffer(Rule):
-    """AttenD (Kircher & Ahlstrom 2009): drains off the road, refills on it, pauses for short looks at mirrors."""
+    """AttenD (Kircher & Ahlstrom 2009): drains off the road, refills on it, waits for mirrors."""
 
     kind = AlertKind.ATTENTION_BUFFER
 
@@ -1103,7 +1158,10 @@ class AttentionPolicy:
         return [long, downward, NoReturn(settings.long, (long, downward)), self._vats, self._buffer, phone]
 
     def update(self, sight: Sight) -> Attention:
-        """Take one sight into account. Raise `DashgazeError` if its time is not finite or lies before the last one."""
+        """Take one sight into account.
+
+        Raise `DashgazeError` if its time is not finite or lies before that of the last one.
+        """
         now = judge_sight(sight, self._settings)
         before = self._before or now
         seconds = now.t_s - before.t_s
@@ -1122,7 +1180,7 @@ class AttentionPolicy:
         moment = Moment(
             now.t_s,
             speed_mps,
-            self._glances.advance(before, now, seen, self._distraction_gate.open),
+            self._glances.advance(now, self._distraction_gate.open),
             self._lids.advance(before, now, seen),
             seconds,
             seen,

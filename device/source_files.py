@@ -102,7 +102,9 @@ class FileSource(Source):
         if self._first is None:
             capture.release()
             raise InputError(
-                name, "has a header, but no picture that can be decoded", "copy or record it again"
+                name,
+                "has a header, but no picture that can be decoded",
+                "copy or record it again; download it first if it lies on the net",
             )
 
     def __iter__(self) -> Iterator[Frame]:

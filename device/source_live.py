@@ -58,6 +58,7 @@ class LiveSource(Source):
         self._changed = threading.Condition()
         self._shot: _Shot | None = _Shot(first, 0, 0.0, time.time_ns())
         self._shots = 1
+        self._taken = -1
         self._last_s = 0.0
         self._lost_s: float | None = None
         self._failure: Exception | None = None
@@ -66,7 +67,6 @@ class LiveSource(Source):
 
     def __iter__(self) -> Iterator[Frame | None]:
         """Raises DashgazeError if the source stays lost for `reconnect_s`."""
-        number = -1
         while not self._stopped.is_set():
             with self._changed:
                 if self._shot is None and self._failure is None:
@@ -76,11 +76,11 @@ class LiveSource(Source):
             if shot is None:
                 yield None
                 continue
-            skipped = shot.number - number - 1
-            number = shot.number
+            skipped = shot.number - self._taken - 1
+            self._taken = shot.number
             self.skipped += skipped
             image = self._upright(shot.image, self._settings.mirror)
-            yield Frame(number, shot.t_s, image, shot.timestamp_ns, skipped)
+            yield Frame(shot.number, shot.t_s, image, shot.timestamp_ns, skipped)
 
     def close(self) -> None:
         """Stop the reader; one that is blocked frees its capture later, by itself."""
@@ -105,7 +105,7 @@ class LiveSource(Source):
 
     def _lose(self, reason: str) -> None:
         with self._changed:
-            if self._lost_s is None:
+            if self._lost_s is None and not self._stopped.is_set():
                 self._lost_s = self._now_s()
                 self._report(SourceEventKind.CAMERA_LOST, self._lost_s, f"{self.name}: {reason}")
 

@@ -1,4 +1,4 @@
-"""Writes `schema.md` from the code: `python docs/schema.py > docs/schema.md`. A test holds the two together."""
+"""Writes `schema.md` from the code: `python docs/schema.py > docs/schema.md`. A test compares the two."""
 
 from collections.abc import Iterator, Sequence
 from types import UnionType
@@ -15,28 +15,30 @@ from dashgaze.zones import Zone
 OPENING = """\
 # Schema of sessions and drives, version 1
 
-Written by `docs/schema.py` from the columns and fields in `dashgaze/session.py` and `dashgaze/drive.py`: change
-those, not this page.
+Written by `docs/schema.py` from the columns and fields in `dashgaze/session.py` and `dashgaze/drive.py`:
+change those, not this page.
 
 ## Conventions
 
-- **Time.** `t_s` is seconds from the start and never goes backward; `timestamp_ns` is UTC, null where unknown.
-- **Pixels.** x right, y down, the centre of the top-left pixel is (0, 0). Columns end in `_px`, shares in `_frac`.
+- **Time.** `t_s` is seconds from the start and never goes backward; `timestamp_ns` is UTC or null.
+- **Pixels.** x right, y down, the centre of the top-left pixel is (0, 0). Names end in their unit: `_px`,
+  `_deg`, `_mm`, `_s`; shares in `_frac`.
 - **Camera frame.** x right, y down, z forward, mm. **Car frame.** The same axes along the car, origin at the
-  midpoint of the driver's eyes in the normal posture. **Face frame.** x to the driver's right, y down, z out of the
-  face, origin midway between the eyeball centres.
-- **Gaze.** The ray in the driver-camera frame comes first: origin `eye_mid_*_mm`, unit vector `ray_*`. Angles follow
-  from it: g = (cos el sin az, -sin el, cos el cos az), azimuth positive to the driver's right, elevation up.
-- **Head pose.** R_camera_face = R0 . Ry(yaw) . Rx(pitch) . Rz(roll).
+  midpoint of the driver's eyes in the normal posture. **Face frame.** x to the driver's right, y down, z out
+  of the face, origin midway between the eyeball centres.
+- **Gaze.** The ray in the driver-camera frame comes first: origin `eye_mid_*_mm`, unit vector `ray_*`. Angles
+  follow from it: g = (cos el sin az, -sin el, cos el cos az), azimuth positive to the driver's right,
+  elevation positive up.
+- **Head pose.** R_camera_face = R0 . Ry(yaw) . Rx(pitch) . Rz(roll), zero when facing the camera.
 - **Left and right** are the driver's own, also in a mirrored video.
 - **Unknown is null**, never 0 and never the last good value. `angle_status` and `location_status` say why.
-- **Files.** Parquet, Zstandard: float is DOUBLE, int INT64, bool BOOLEAN, string UTF-8. NaN and infinity are errors,
-  null is a Parquet null. Rows count from 0. A range is inclusive, with 1e-6 of rounding for floats.
-- **Versions.** Readers leave out columns that they do not know. A missing column, an unknown JSON field and another
-  `schema_version` are errors.
+- **Files.** Parquet with Zstandard: float is DOUBLE, int INT64, bool BOOLEAN, string UTF-8. NaN and infinity
+  are errors, null is a Parquet null. Rows count from 0. A range is inclusive, floats may miss it by 1e-6.
+- **Versions.** Readers leave out columns that they do not know. A missing column, an unknown JSON field and
+  another `schema_version` are errors.
 
-In memory (`dashgaze.tables`) a float column is a float64 array with NaN for null; int and bool are masked arrays if
-nullable, else plain; string is an object array with None for null.
+In memory (`dashgaze.tables`) a float column is a float64 array with NaN for null; int and bool are masked
+arrays if nullable, else plain; string is an object array with None for null.
 """
 
 TABLE_NOTES = {
@@ -73,8 +75,9 @@ DRIVE_OPENING = """\
       events.jsonl
       summary.json
 
-A part holds a minute of `t_s` and appears when it is complete. Where the power was cut, `summary.json` is missing and
-the last line of `events.jsonl` may be torn; readers leave that line out and count it. A drive holds no picture.
+A part holds a minute of `t_s` and appears when it is complete. Where the power was cut, `summary.json` is
+missing and the last line of `events.jsonl` may be torn; readers leave that line out and count it. A drive
+holds no picture.
 """
 
 
@@ -101,11 +104,16 @@ def statuses() -> str:
 
 def column_table(columns: Sequence[Column]) -> str:
     """Return one row per column."""
-    head = "| column | type | unit | null | range | meaning |\n| --- | --- | --- | --- | --- | --- |\n"
+    head = "| column | type | unit | null | range | meaning |\n" + "| --- " * 6 + "|\n"
     return head + "".join(
-        f"| `{c.name}` | {c.type} | {c.unit} | {'yes' if c.nullable else 'no'} | {allowed(c)} | {c.meaning} |\n"
+        f"| `{c.name}` | {c.type} | {c.unit} | {yes_no(c.nullable)} | {allowed(c)} | {c.meaning} |\n"
         for c in columns
     )
+
+
+def yes_no(answer: bool) -> str:
+    """Return a table's word for a truth value."""
+    return "yes" if answer else "no"
 
 
 def allowed(column: Column) -> str:
@@ -120,7 +128,7 @@ def allowed(column: Column) -> str:
 
 def model_sections(title: str, model: type[BaseModel]) -> Iterator[str]:
     """Yield the tables of a JSON file: its own fields, nested ones with their path."""
-    head = "| field | type | null | meaning |\n| --- | --- | --- | --- |\n"
+    head = "| field | type | null | meaning |\n" + "| --- " * 4 + "|\n"
     yield f"### {title}\n\n{head}" + "".join(field_rows("", model))
 
 
@@ -135,7 +143,7 @@ def field_rows(prefix: str, model: type[BaseModel]) -> Iterator[str]:
 
 def field_row(path: str, field: FieldInfo) -> str:
     """Return one row of a field table."""
-    null = "yes" if type(None) in get_args(field.annotation) else "no"
+    null = yes_no(type(None) in get_args(field.annotation))
     return f"| `{path}` | {type_name(field.annotation)} | {null} | {field.description} |\n"
 
 

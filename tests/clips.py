@@ -1,7 +1,7 @@
 """Tiny real media for tests: videos, stills, broken files, and an MJPEG camera on the loopback.
 
-Every picture says which one it is: `picture(i)` has a grey level that `number_of` reads back through a lossy codec, and
-a red block in its top left corner, so that flips and rotations show.
+Every picture says which one it is: `picture(i)` has a grey level that `number_of` reads back through a lossy
+codec, and a red block in its top left corner, so that flips and rotations show.
 """
 
 import struct
@@ -68,7 +68,7 @@ def write_gif(path: Path, delays_ms: Sequence[int], size_px: tuple[int, int] = S
     """An animation with a variable frame rate: picture i is shown for `delays_ms[i]`, a multiple of 10."""
     animation = cv2.Animation()
     animation.frames = [picture(index, size_px) for index in range(len(delays_ms))]
-    animation.durations = np.array(delays_ms, np.int32)
+    animation.durations = list(delays_ms)
     assert cv2.imwriteanimation(str(path), animation)
     return path
 
@@ -82,7 +82,7 @@ def write_stills(folder: Path, names: Sequence[str], size_px: tuple[int, int] = 
 
 
 def turn_jpeg(path: Path, orientation: int) -> Path:
-    """Give a JPEG an EXIF orientation (1 to 8; 6 means that it is to be shown turned clockwise by 90 degrees)."""
+    """Give a JPEG an EXIF orientation (1 to 8; 6 means: show it turned clockwise by 90 degrees)."""
     tiff = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
     exif = b"Exif\0\0" + tiff
     data = path.read_bytes()
@@ -146,9 +146,9 @@ def cut(path: Path, share: float) -> Path:
 
 
 class MjpegCamera:
-    """A network camera on the loopback that can be unplugged, plugged in again at the same address, and frozen.
+    """A network camera on the loopback that can be unplugged, plugged in again in its place, and frozen.
 
-    Serves `multipart/x-mixed-replace` (RFC 2046 and the custom of cameras) at `url`, pictures 0 to 11 in turn.
+    Serves `multipart/x-mixed-replace`, as such cameras do, at `url`: pictures 0 to 11 in turn.
     """
 
     def __init__(self, fps: float = 50.0, size_px: tuple[int, int] = SIZE_PX) -> None:

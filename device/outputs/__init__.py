@@ -1,7 +1,8 @@
 """Outputs of the loop. Here is what they all share: the words and colours of zones, states and alert levels.
 
-Colours are sRGB triples. Zones of the road are green, mirrors blue, the car's own displays violet and amber, and what
-takes the eyes far from the road orange and red, so that a strip of them reads without a legend.
+Colours are sRGB triples. Zones of the road are green, mirrors blue, the car's own displays violet and
+amber, and what takes the eyes far from the road orange and red, so that a strip of them reads without a
+legend.
 """
 
 from dashgaze.device.records import Gaze, Level
@@ -38,30 +39,39 @@ LEVEL_WORDS: dict[Level, str] = {
 CLOSED_RGB: Rgb = (198, 70, 140)
 MUTED_RGB: Rgb = (122, 132, 146)
 
-_STATUS_WORDS: dict[Status, str] = {
-    Status.EYES_CLOSED: "Eyes closed",
-    Status.NO_FACE: "No face in view",
-    Status.BLOCKED: "Camera blocked",
+ZONE_WORDS: dict[Zone, str] = {
+    Zone.ROAD_AHEAD: "Road ahead",
+    Zone.ROAD_LEFT: "Road, left",
+    Zone.ROAD_RIGHT: "Road, right",
+    Zone.MIRROR_LEFT: "Left mirror",
+    Zone.MIRROR_RIGHT: "Right mirror",
+    Zone.MIRROR_REAR: "Rear mirror",
+    Zone.CLUSTER: "Instruments",
+    Zone.CONSOLE: "Console",
+    Zone.PHONE_LAP: "Phone or lap",
+    Zone.PASSENGER: "Passenger",
+    Zone.OTHER: "Elsewhere",
 }
 
-
-def zone_words(zone: Zone) -> str:
-    """The name of a zone for people: `Zone.ROAD_AHEAD` is "Road ahead"."""
-    return str(zone).replace("_", " ").capitalize()
+_STATUS_WORDS: dict[Status, str] = {
+    Status.EYES_CLOSED: "Eyes closed",
+    Status.NO_FACE: "No face found",
+    Status.BLOCKED: "Camera blocked",
+}
 
 
 def gaze_words(gaze: Gaze) -> str:
     """Where the driver looks, or why that is not known."""
     if gaze.status in _STATUS_WORDS:
         return _STATUS_WORDS[gaze.status]
-    return "Gaze unknown" if gaze.zone is None else zone_words(gaze.zone)
+    return "Gaze unknown" if gaze.zone is None else ZONE_WORDS[gaze.zone]
 
 
 def gaze_rgb(gaze: Gaze) -> Rgb:
-    """Colour of `gaze_words`: the zone's, or a muted one where the zone is not known."""
+    """Colour of `gaze_words`: the zone's where the eyes were seen to look there, else a muted one."""
     if gaze.status is Status.EYES_CLOSED:
         return CLOSED_RGB
-    return MUTED_RGB if gaze.zone is None or gaze.status in _STATUS_WORDS else ZONE_RGB[gaze.zone]
+    return ZONE_RGB[gaze.zone] if gaze.zone is not None and gaze.status is Status.OK else MUTED_RGB
 
 
 def clock_words(t_s: float) -> str:

