@@ -126,10 +126,12 @@ class Driver:
             self._buffer_s = min(BUFFER_S, self._buffer_s + max(0.0, duration_s - 0.1))
             t_s += duration_s
             yield t_s, int(np.searchsorted(self._road_cumulated, self._rng.random() * 0.999))
-            off_s = 0.0
-            while True:  # from one target straight to the next, once in ten times
+            off_s, last = 0.0, -1
+            while True:  # from one target straight to another, once in ten times
                 index = int(np.searchsorted(self._cumulated, self._rng.random() * 0.999))
-                target = TARGETS[index]
+                if index == last:  # would be the same glance
+                    break
+                last, target = index, TARGETS[index]
                 glance_s = max(SHORTEST_S, log_normal(self._rng, target.mean_s, target.sd_s))
                 if not self._attentive(t_s, off_s, glance_s, target):
                     break

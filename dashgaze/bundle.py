@@ -311,8 +311,8 @@ def _check_signature(data: bytes, signature: bytes, keys: Sequence[Ed25519Public
             return
         except InvalidSignature:
             continue
-    remedy = "the bundle was changed, or its maker's public key is missing from the configuration"
-    raise InputError(where, "the signature was made by none of the trusted keys for this manifest", remedy)
+    remedy = "get the bundle again, or name its maker's public key in the configuration"
+    raise InputError(where, f"it is no trusted key's signature of {MANIFEST_FILE}", remedy)
 
 
 def _read(path: Path, file: str, limit: int) -> bytes | None:

@@ -333,19 +333,22 @@ class GazeState:
     """The glance off the road, pending included; looks back that are too short to end it pause it."""
     off_now: bool
     """Off the road now, by vote and sight."""
+    away_s: float
+    """What the glance off the road has spent away from mirrors and cluster too, pending included."""
     road_s: float
     """The look at the road, at the end of the span."""
     driving_s: float
-    """The look at one mirror or the cluster, at the end of the span."""
+    """The look at one mirror or the cluster, pending included."""
 
-    def away_s(self, free_s: float) -> tuple[float, float]:
+    def spent_away_s(self, free_s: float) -> tuple[float, float]:
         """Return seconds off the road, of span and pending; looks at mirror or cluster count from `free_s` on."""
         if self.look is Look.AWAY:
             return self.span_s, self.look_pending_s
-        if not self.look or self.driving_s + self.look_pending_s <= free_s:
+        if not self.look or self.driving_s <= free_s:
             return 0.0, 0.0
-        pending_s = min(self.look_pending_s, self.driving_s + self.look_pending_s - free_s)
-        return min(self.span_s, max(0.0, self.driving_s - free_s)), pending_s
+        beyond_s = self.driving_s - free_s
+        pending_s = min(self.look_pending_s, beyond_s)
+        return min(self.span_s, max(0.0, beyond_s - self.look_pending_s)), pending_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,14 +452,18 @@ class Votes:
         self._down_s = [0.0, 0.0]
         self._phone_s = [0.0, 0.0]
         self.look: Look | None = None
-        self.winning_s = 0.0
-        """Seconds of the window that voted for it."""
+        self.since_s = 0.0
+        """When `look` began: where the votes for it, put side by side, begin."""
+        self._run_off: bool | None = None
+        self._run_start_s = 0.0
         self.down: bool | None = None
         self.phone: bool | None = None
 
     def add(self, end_s: float, seconds: float, seen: Seen) -> None:
         """Let one sight vote for the `seconds` up to `end_s`."""
         votes = self._votes
+        if self._run_off is not bool(seen.look):
+            self._run_off, self._run_start_s = bool(seen.look), end_s - seconds
         votes.append((end_s, seconds, seen.look, seen.down, seen.phone))
         self._tally(seconds, seen.look, seen.down, seen.phone)
         horizon_s = end_s - self._window_s
@@ -467,7 +474,7 @@ class Votes:
             if kept_s:
                 votes.appendleft((vote_end_s, kept_s, look, down, phone))
                 break
-        self._count()
+        self._count(end_s)
 
     def _tally(self, seconds: float, look: Look | None, down: bool | None, phone: bool | None) -> None:
         if look is not None:
@@ -477,15 +484,22 @@ class Votes:
         if phone is not None:
             self._phone_s[phone] += seconds
 
-    def _count(self) -> None:
+    def _count(self, end_s: float) -> None:
         on_s, *others_s = self._looks_s
         off = self._majority([on_s, sum(others_s)], None if self.look is None else self.look > Look.ROAD)
         if off is None:
             self.look = None
         elif not off:
-            self.look, self.winning_s = Look.ROAD, on_s
+            if self.look is not Look.ROAD:
+                self.since_s = min(self._run_start_s, end_s - on_s)
+            self.look = Look.ROAD
         elif (most_s := max(others_s)) > TICK_S:
-            self.look, self.winning_s = Look(1 + others_s.index(most_s)), most_s if self.look else sum(others_s)
+            look = Look(1 + others_s.index(most_s))
+            if not self.look:
+                self.since_s = min(self._run_start_s, end_s - sum(others_s))
+            elif look is not self.look:
+                self.since_s = end_s - most_s
+            self.look = look
         self.down = self._majority(self._down_s, self.down)
         self.phone = self._majority(self._phone_s, self.phone)
 
@@ -505,6 +519,7 @@ class Glances:
         self._lag_s = settings.vote_s / 2
         self._votes = Votes(settings.vote_s)
         self._off = Spell(settings.return_s, settings.forget_s)
+        self._away = Spell(settings.return_s, settings.forget_s)
         self._road = Spell(0.0, settings.forget_s)
         self._driving = Spell(0.0, settings.forget_s)
         self._look: Look | None = None
@@ -536,7 +551,8 @@ class Glances:
             self._lose(now)
         if not counting:
             self._off.reset()
-        return self._state(now, look, span_s, end_s, counting)
+            self._away.reset()
+        return self._state(judged, now, look, span_s, end_s, counting)
 
     def _vote(self, judged: Seen, now: Seen) -> tuple[Look | None, float]:
         """Take the time since the last judged sight into the vote; return what has settled, and until when."""
@@ -553,7 +569,7 @@ class Glances:
         if look is votes.look or look is None:
             return votes.look, end_s
         # The look has changed, not later than the votes for the new one say: up to there the old one stands.
-        return look, min(end_s, max(self._settled_s, now.t_s - votes.winning_s))
+        return look, min(end_s, max(self._settled_s, votes.since_s))
 
     def _later_frac(self, judged: Seen, now: Seen) -> float:
         """Return the share of the time between two judged sights that belongs to the later one.
@@ -568,11 +584,13 @@ class Glances:
     def _lengthen(self, look: Look | None, span_s: float, unseen_s: float) -> None:
         off = None if look is None else look > Look.ROAD
         self._off.advance(off, span_s)
+        if look is None or look <= Look.AWAY:
+            self._away.advance(off, span_s)
         self._road.advance(None if off is None else not off, span_s)
         self._driving.advance(None if look is None else look > Look.AWAY, span_s)
         if self._look is not look:  # one glance for each mirror
             self._driving.reset()
-        for spell in (self._off, self._road, self._driving):
+        for spell in (self._off, self._away, self._road, self._driving):
             spell.advance(None, unseen_s)
 
     def _lose(self, now: Seen) -> None:
@@ -581,23 +599,27 @@ class Glances:
         self._judged = now
         self._settled_s = now.t_s
 
-    def _state(self, now: Seen, look: Look | None, span_s: float, end_s: float, counting: bool) -> GazeState:
+    def _state(
+        self, judged: Seen, now: Seen, look: Look | None, span_s: float, end_s: float, counting: bool
+    ) -> GazeState:
         votes = self._votes
         pending_s = now.t_s - end_s if now.look is not None and votes.look is look else 0.0
-        off_now = bool(pending_s and look and now.look and counting)
+        off_now = bool(pending_s and look and judged.look and now.look and counting)
+        look_pending_s = pending_s if look is judged.look is now.look else 0.0
         return GazeState(
             span_s,
             end_s,
             look,
-            pending_s if look is now.look else 0.0,
+            look_pending_s,
             votes.down,
-            pending_s if votes.down is now.down else 0.0,
+            pending_s if votes.down is judged.down is now.down else 0.0,
             votes.phone,
-            pending_s if votes.phone is now.phone else 0.0,
+            pending_s if votes.phone is judged.phone is now.phone else 0.0,
             self._off.seconds + (pending_s if off_now else 0.0),
             off_now,
+            self._away.seconds + (look_pending_s if look is Look.AWAY and counting else 0.0),
             self._road.seconds,
-            self._driving.seconds,
+            self._driving.seconds + (look_pending_s if look and look > Look.AWAY else 0.0),
         )
 
 
@@ -678,7 +700,7 @@ class Rule(ABC):
 
 
 class LongGlance(Rule):
-    """One long glance off the road (Euro NCAP), mirrors and cluster included."""
+    """One long glance off the road (Euro NCAP). Looks at mirrors and cluster have a timer of their own."""
 
     kind = AlertKind.LONG_DISTRACTION
 
@@ -689,13 +711,14 @@ class LongGlance(Rule):
 
     def judge(self, moment: Moment) -> RuleState:
         """Rise with the glance; end when it has ended."""
-        off_s = moment.gaze.off_s
-        if not off_s:
+        gaze = moment.gaze
+        if not gaze.off_s:
             return QUIET
-        if moment.gaze.off_now:
+        if gaze.off_now:
+            long_s = max(gaze.away_s, gaze.driving_s)
             for threshold_s, level in self._steps:
-                if off_s >= threshold_s - TICK_S and level >= self.state.level:
-                    return RuleState(level, off_s, self._rule)
+                if long_s >= threshold_s - TICK_S and level > self.state.level:
+                    return RuleState(level, long_s, self._rule)
         return self.state
 
 
@@ -810,7 +833,7 @@ class CumulativeGlances(Rule):
 
     def judge(self, moment: Moment) -> RuleState:
         """Count what is away from road, mirrors and cluster, and long looks at the latter."""
-        if not self._quota.spend(moment, *moment.gaze.away_s(self._free_s)):
+        if not self._quota.spend(moment, *moment.gaze.spent_away_s(self._free_s)):
             return QUIET
         return self.state if self.state.level else RuleState(Level.WARNING, self.spent_s, self._rule)
 
@@ -830,7 +853,7 @@ class AttentionBuffer(Rule):
     def judge(self, moment: Moment) -> RuleState:
         """Notice an empty buffer until enough has been refilled."""
         gaze, settings = moment.gaze, self._settings
-        drained_s, pending_s = gaze.away_s(settings.buffer_free_s)
+        drained_s, pending_s = gaze.spent_away_s(settings.buffer_free_s)
         if gaze.look is Look.ROAD:
             drained_s = -min(gaze.span_s, max(0.0, gaze.road_s - settings.buffer_latency_s))
         self._settled_s = min(settings.buffer_s, max(0.0, self._settled_s - drained_s))

@@ -70,11 +70,11 @@ class Detector:
         )
         blob = cv2.cvtColor(crop, cv2.COLOR_BGR2RGB).astype(np.float32)[None] / 127.5 - 1
         boxes, logits = self._session.run(["boxes", "scores"], {"image": blob})
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -60, 60)))
+        scores = 1 / (1 + np.exp(-np.clip(logits.ravel(), -60, 60)))
         kept = scores >= score
         return [
             _in_picture(s, values, to_picture, view.side_px / n)
-            for s, values in _suppress(scores[kept], self._decode(boxes[0, kept], kept))
+            for s, values in _suppress(scores[kept], self._decode(boxes.reshape(len(kept), -1)[kept], kept))
         ]
 
     def _decode(self, boxes: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """The driver's face on every frame: detect, track by mesh, detect again, choose the driver, lose and find.
 
-While a face is tracked, its mesh gives the region for the next frame; the detector runs again every `redetect_s`, since
-tracking alone drifts. A frame without a face gets the short-range detector at once, and every `search_s` a search: the
+While a face is tracked, its mesh gives the region for the next frame; every `redetect_s` the detector checks it, since
+tracking alone drifts. Landmarks are smoothed as MediaPipe smooths them (one-euro, speed in face widths), the region of
+the next frame comes from the unsmoothed ones. A frame without a face gets the short-range detector at once, and every `search_s` a search: the
 full-range detector, turned and enlarged views, an equalised picture. What a search finds counts when the mesh network
 confirms it.
 """
@@ -16,11 +17,17 @@ from pydantic import Field
 
 from dashgaze.bundle import Bundle
 from dashgaze.device.detection import Detection, Detector, View
+from dashgaze.device.filters import OneEuroFilter
 from dashgaze.device.mesh import Blendshapes, Mesh, Region
 from dashgaze.device.records import Box, Face, Frame
 from dashgaze.device.settings import Settings
 from dashgaze.tables import Status
 from dashgaze.zones import HandOfDrive
+
+
+_DRIFT = 0.2  # of the region's side: the detector's own box is no more certain
+
+_STALE_S = 0.5  # after a longer gap a face is looked for anew
 
 
 class FaceSettings(Settings):
@@ -53,7 +60,9 @@ class FaceTracker:
         self._mesh, self._blendshapes = Mesh(bundle), Blendshapes(bundle)
         self._settings = settings
         self._side_frac = _driver_side(settings.driver_side, hand_of_drive)
+        self._smooth = OneEuroFilter(min_cutoff_hz=0.05, beta=80.0)
         self._tracked: Region | None = None
+        self._confirmed = False  # by the detector at its full threshold, rather than by a search
         self._last: tuple[float, Region] | None = None  # when and where the driver was last seen
         self._detected_s = -np.inf
         self._searched_s = -np.inf
@@ -65,13 +74,17 @@ class FaceTracker:
 
     def find(self, frame: Frame) -> Face:
         """The driver's face on a frame; a status that says why where there is none."""
+        if self._last is not None and frame.t_s - self._last[0] > _STALE_S:
+            self._tracked = None
         visible = 1
-        if self._tracked is None or frame.t_s - self._detected_s >= self._settings.redetect_s:
+        if self._tracked is None or not self._confirmed or frame.t_s - self._detected_s >= self._settings.redetect_s:
             detections = self._detect(frame)
             visible = len(detections)
             driver = self._choose(detections, frame)
+            self._detected_s = frame.t_s
             if driver is not None:
-                self._detected_s, self._tracked = frame.t_s, Region.of_detection(driver)
+                known = self._tracked if self._confirmed else None
+                self._tracked, self._confirmed = _checked(known, Region.of_detection(driver)), True
         face = self._track(frame, self._tracked, visible)
         if face is None and self._search_is_due(frame.t_s):
             face = self._search(frame)
@@ -104,11 +117,14 @@ class FaceTracker:
     def _track(self, frame: Frame, region: Region | None, visible: int) -> Face | None:
         if region is None:
             return None
-        landmarks, presence = self._mesh.fit(frame.image, region)
-        if presence < self._presence or not _in_view(landmarks, frame.image):
+        raw, presence = self._mesh.fit(frame.image, region)
+        if presence < self._presence or not _in_view(raw, frame.image):
+            self._smooth.reset()
             return None
-        self._tracked = Region.of_landmarks(landmarks)
+        self._tracked = Region.of_landmarks(raw)
         self._last = (frame.t_s, self._tracked)
+        face_px = float((raw[:, :2].max(axis=0) - raw[:, :2].min(axis=0)).mean())
+        landmarks = self._smooth(frame.t_s, raw, max(face_px, 1.0)).astype(np.float32)
         return Face(
             status=Status.OK,
             score=presence,
@@ -130,7 +146,7 @@ class FaceTracker:
                 continue
             face = self._track(frame, Region.of_detection(driver), len(detections))
             if face is not None:
-                self._detected_s = frame.t_s
+                self._confirmed = False
                 return face
         return None
 
@@ -153,6 +169,15 @@ def _driver_side(side: Literal["auto", "left", "right", "middle"], hand_of_drive
         # The camera looks back: who sits on the left of the car is on the right of the picture.
         return 0.6 if hand_of_drive == "left" else 0.4
     return {"left": 0.3, "middle": 0.5, "right": 0.7}[side]
+
+
+def _checked(tracked: Region | None, detected: Region) -> Region:
+    """The tracked region while the detector sees the face about there, else the detected one."""
+    if tracked is None:
+        return detected
+    apart = np.hypot(tracked.x_px - detected.x_px, tracked.y_px - detected.y_px) / detected.side_px
+    same = apart < _DRIFT and abs(np.log(tracked.side_px / detected.side_px)) < np.log(1 + 2 * _DRIFT)
+    return tracked if same else detected
 
 
 def _distance_px(face: Detection, place: Region) -> float:

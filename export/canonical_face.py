@@ -36,6 +36,8 @@ def canonical_face_json(metadata: bytes) -> bytes:
         packed = b"".join(w for entry in basis if isinstance(w := entry[_WEIGHT], bytes))
         weights = np.frombuffer(packed, "<f4").astype(float)
         landmarks = [entry[_LANDMARK] for entry in basis]
+        if not basis or not triangles.size or triangles.max() >= len(vertices):
+            raise ValueError("vertices, triangles or landmarks are missing")
     except (IndexError, KeyError, StopIteration, ValueError) as error:
         raise DashgazeError("geometry metadata", f"the message is malformed ({error})") from error
     face = {

@@ -13,7 +13,7 @@ more than rounding:
 - PRelu, which the runtime computes slowly and outside its blocked layout, becomes two depthwise 1x1
   convolutions, one of them with a fused Relu: prelu(x) = s x + relu((1-s) x) where s <= 1, and -prelu(x) =
   -s x + relu((s-1) x) where s > 1. The sign of a negated channel is taken back in the weights that read it,
-  `_lower_prelu`.
+  `lower_prelu`.
 """
 
 from collections import defaultdict
@@ -70,8 +70,8 @@ def to_onnx(
     """
     net = _Converter(graph, inputs).convert(outputs)
     _drop_unused(net)
-    _lower_prelu(net)
-    return _serialised(net)
+    lower_prelu(net)
+    return serialised(net)
 
 
 class _Converter:
@@ -243,6 +243,8 @@ class _Converter:
 
     def _prelu(self, operator: Operator, output: str) -> None:
         slope = self.graph.constants[operator.inputs[1]].reshape(-1, 1, 1)
+        if len(slope) != self.graph.shapes[operator.output][3]:
+            raise DashgazeError("tflite", "PRelu with a slope per pixel is not supported")
         self.net.add(
             "PRelu", [self._value(operator.inputs[0]), self.net.constant(f"{output}.slope", slope)], output
         )
@@ -335,7 +337,7 @@ def _drop_unused(net: Net) -> None:
     net.nodes = kept[::-1]
 
 
-def _lower_prelu(net: Net) -> None:
+def lower_prelu(net: Net) -> None:
     """Replaces PRelu by depthwise convolutions, following the channels whose sign is turned over on the way.
 
     A channel may be negated where everything that reads it can take the sign back: a convolution in its
@@ -353,24 +355,20 @@ def _lower_prelu(net: Net) -> None:
         return name in producer and producer[name].op_type == "Conv" and len(readers[name]) == 1
 
     def takes_sign(name: str, node: NodeProto) -> bool:
-        if node.op_type == "Conv":
-            return True
+        if node.op_type != "Add":
+            return node.op_type == "Conv"
         others = [n for n in node.input if n != name]
-        behind = readers[node.output[0]]
-        return (
-            node.op_type == "Add"
-            and all(map(is_branch, others))
-            and all(n.op_type == "PRelu" for n in behind)
-        )
+        behind = {reader.op_type for reader in readers[node.output[0]]}
+        return all(map(is_branch, others)) and behind == {"PRelu"} and node.output[0] not in net.outputs
 
     signs: dict[str, Array] = {}
     nodes, net.nodes = net.nodes, []
     for node in nodes:
         if node.op_type == "PRelu":
             source, output = node.input[0], node.output[0]
-            slope = net.constants.pop(node.input[1]).reshape(-1)
+            slope = net.constants[node.input[1]].reshape(-1)
             sign = np.where(slope > 1, np.float32(-1), np.float32(1))
-            free = bool(readers[output]) and all(takes_sign(output, reader) for reader in readers[output])
+            free = output not in net.outputs and all(takes_sign(output, reader) for reader in readers[output])
             if free and (sign < 0).any():
                 signs[output] = sign
             _add_prelu(net, source, output, slope, signs.get(source, np.ones_like(sign)), negate=free)
@@ -422,20 +420,20 @@ def _scale_outputs(net: Net, conv: NodeProto, factor: Array) -> None:
         net.constants[conv.input[2]] = net.constants[conv.input[2]] * factor
 
 
-def _serialised(net: Net) -> bytes:
+def _fits_half(value: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return np.array_equal(value.astype(np.float16).astype(np.float32), value)
+
+
+def serialised(net: Net) -> bytes:
     """The checked file, the same bytes for the same graph."""
     used = {name for node in net.nodes for name in node.input}
     initialisers, casts = [], []
     for name, value in sorted(net.constants.items()):
         if name not in used:
             continue
-        half = value.astype(np.float16) if value.dtype == np.float32 else None
-        if (
-            half is not None
-            and value.size >= HALF_FROM_SIZE
-            and np.array_equal(half.astype(np.float32), value)
-        ):
-            initialisers.append(numpy_helper.from_array(half, f"{name}.half"))
+        if value.dtype == np.float32 and value.size >= HALF_FROM_SIZE and _fits_half(value):
+            initialisers.append(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
             casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
         else:
             initialisers.append(numpy_helper.from_array(value, name))

@@ -122,12 +122,10 @@ def _constant(model: Any, tensor: Any) -> Array | None:
         raise DashgazeError("tflite", f"tensor {tensor.Name()!r} has the unsupported type {tensor.Type()}")
     values = np.frombuffer(buffer.DataAsNumpy().tobytes(), _DTYPES[tensor.Type()])
     sparsity = tensor.Sparsity()
-    return (
-        values.reshape(_shape(tensor)) if sparsity is None else _densified(values, _shape(tensor), sparsity)
-    )
+    return values.reshape(_shape(tensor)) if sparsity is None else densified(values, _shape(tensor), sparsity)
 
 
-def _densified(values: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
+def densified(values: Array, shape: tuple[int, ...], sparsity: Any) -> Array:
     """The dense array of sparse `values`.
 
     The levels of the storage are walked from the outermost to the innermost, all entries at once: `position`
