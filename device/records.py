@@ -46,7 +46,7 @@ class Face:
     landmarks_px: NDArray[np.float32] | None = None
     """478 x 3 (FaceMesh V2 order, irises last): x, y in frame pixels; z in the same scale, smaller is nearer."""
     blendshapes: NDArray[np.float32] | None = None
-    """52, in the order of `bundle.manifest['blendshapes']`, 0 to 1."""
+    """52, in the order of the bundle's part `blendshapes`, 0 to 1."""
     faces_visible: int = 0
 
 

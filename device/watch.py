@@ -31,15 +31,17 @@ from dashgaze.device.faces import FaceTracker
 from dashgaze.device.gaze import GeometricGaze
 from dashgaze.device.headpose import CanonicalFace
 from dashgaze.device.latency import LatencyHistogram
-from dashgaze.device.outputs.annotate import AnnotatedVideo, Annotator
+from dashgaze.device.outputs.annotate import Annotator
 from dashgaze.device.outputs.drive_rows import observation
 from dashgaze.device.outputs.terminal import View
+from dashgaze.device.outputs.video import AnnotatedVideo
 from dashgaze.device.records import Alert, Attention, Eyes, Face, Frame, Gaze, Level, Sight
 from dashgaze.device.road import RoadView
 from dashgaze.device.sources import Source, SourceEvent, open_source
 from dashgaze.drive import BundleUsed, Clock, DriveCamera, DriveHeader, DriveWriter, Event
 from dashgaze.errors import InputError
 from dashgaze.geometry import Camera
+from dashgaze.session import Versions
 from dashgaze.zones import ZoneMap
 
 _STAGES = ("source", "faces", "gaze", "attention", "outputs", "total")
@@ -282,7 +284,7 @@ class _Run:
             assert camera is not None
             self._annotator = Annotator(self._config.annotate, camera.project, self._stages.zones.outlines_deg())
             path = self._out.with_name(self._out.name + ".annotated.webm")
-            self._video = self._stack.enter_context(AnnotatedVideo(path, self._config.annotate.video_fps))
+            self._video = self._stack.enter_context(AnnotatedVideo(path, self._config.annotate.video_fps, self._source.live))
         self._view.start(self._source.name, self._source.frame_count)
 
     def _count(self, seen: Seen) -> None:
@@ -364,14 +366,14 @@ class _Run:
                 "elevation_deg": found.elevation_deg if found else None,
             },
             "alerts": dict(self._alerts),
-            "versions": versions(),
+            "versions": versions().model_dump(),
         }
 
 
-def versions() -> dict[str, str]:
+def versions() -> Versions:
     """What ran: dashgaze, Python and the libraries that decide what comes out."""
-    found = {name: version(name) for name in _LIBRARIES}
-    return {"dashgaze": dashgaze.__version__, "python": platform.python_version()} | found
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return Versions(dashgaze=dashgaze.__version__, python=platform.python_version(), libraries=libraries)
 
 
 def _alert_event(alert: Alert, frame: Frame) -> Event:

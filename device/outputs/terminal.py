@@ -381,7 +381,7 @@ def _rate_line(fps: float, latency_ms: float, skipped: int) -> Text:
 def _side_by_side(left: Text, right: Text) -> Text:
     padded = left.copy()
     padded.truncate(_COLUMN, overflow="ellipsis", pad=True)
-    return padded.append_text(right)
+    return Text.assemble(padded, right)
 
 
 def _seconds(value_s: float | None) -> str:
