@@ -36,7 +36,9 @@ def run(model: str, faces: int, clip: Path) -> tuple[np.ndarray, float, np.ndarr
     """Landmarks of every picture, total seconds, milliseconds of each picture."""
     mode = "IMAGE" if clip.is_dir() else "VIDEO"
     options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_path=model), running_mode=vision.RunningMode[mode], num_faces=faces
+        base_options=BaseOptions(model_asset_path=model),
+        running_mode=vision.RunningMode[mode],
+        num_faces=faces,
     )
     rows, each_ms = [], []
     with vision.FaceLandmarker.create_from_options(options) as landmarker:

@@ -103,15 +103,20 @@ class Camera:
         flat = pixel_array.reshape(-1, 1, 2)
         if not len(flat):
             return np.zeros((*pixel_array.shape[:-1], 3))
-        if not self.distortion.any():
-            plane = np.linalg.solve(self.matrix, np.c_[flat[:, 0], np.ones(len(flat))].T).T[:, :2]
+        distorted = bool(self.distortion.any())
+        if not distorted:
+            (fx, skew, cx), (_, fy, cy), _ = self.matrix
+            y = (flat[:, 0, 1] - cy) / fy
+            plane = np.stack([(flat[:, 0, 0] - cx - skew * y) / fx, y], axis=-1)
         else:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
             plane = cv2.undistortPointsIter(
                 flat, self.matrix, self._opencv_distortion, np.eye(3), np.eye(3), criteria
             ).reshape(-1, 2)
-        rays = unit(np.c_[plane, np.ones(len(plane))])
-        if self.distortion.any():
+        rays = np.ones((len(plane), 3))
+        rays[:, :2] = plane
+        rays /= np.sqrt((rays * rays).sum(axis=1, keepdims=True))
+        if distorted:
             wrong = np.linalg.norm(self.project(rays) - flat[:, 0], axis=1) > _REPROJECTION_PX
             rays[wrong] = np.nan
         return rays.reshape(*pixel_array.shape[:-1], 3)

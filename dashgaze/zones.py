@@ -69,15 +69,14 @@ def addw_area(zone: Zone, car_elevation_deg: float) -> Area:
 class ZoneMap:
     """The zones of one vehicle.
 
-    `zones` (n) in order of precedence; `centres_mm`, `rights`, `downs` (n, 3) and `half_sizes_mm` (n, 2) are their
-    rectangles.
+    `zones` (n) in order of precedence; `centres_mm` and their `axes` (n, 3, 3: right, down, away from the eyes) and
+    `half_sizes_mm` (n, 2) are their rectangles.
     """
 
     zones: tuple[Zone, ...]
     centres_mm: Floats
     half_sizes_mm: Floats
-    rights: Floats
-    downs: Floats
+    axes: Floats
     margin_deg: float
 
     @classmethod
@@ -106,8 +105,7 @@ class ZoneMap:
             zones=tuple(Zone(name) for name in table),
             centres_mm=centres,
             half_sizes_mm=sizes / 2,
-            rights=rights,
-            downs=np.cross(normals, rights),
+            axes=np.stack([rights, np.cross(normals, rights), normals], axis=1),
             margin_deg=margin_deg,
         )
 
@@ -126,8 +124,8 @@ class ZoneMap:
 
     def outlines_deg(self) -> dict[Zone, Floats]:
         """Corner azimuths and elevations (4, 2) of each zone, seen from the eyes in the normal posture."""
-        right = self.rights * self.half_sizes_mm[:, :1]
-        down = self.downs * self.half_sizes_mm[:, 1:]
+        right = self.axes[:, 0] * self.half_sizes_mm[:, :1]
+        down = self.axes[:, 1] * self.half_sizes_mm[:, 1:]
         corners = np.stack(
             [self.centres_mm + a * right + b * down for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))], axis=1
         )
@@ -136,20 +134,15 @@ class ZoneMap:
         }
 
     def _excess_deg(self, origins_mm: Floats, rays: Floats) -> Floats:
-        """By how many degrees each ray (n) misses each zone (m); 0 or less inside, infinite behind the driver."""
-        normals = np.cross(self.rights, self.downs)
-        to_centre = self.centres_mm - origins_mm[:, None]  # n, m, 3
-        depth = (to_centre * normals).sum(axis=-1)
-        towards = rays @ normals.T
-        ahead = (towards > 1e-6) & (depth > 0)
-        scale = np.divide(depth, towards, out=np.full(depth.shape, np.nan), where=ahead)
-        offset = rays[:, None] * scale[..., None] - to_centre
-        u = np.abs((offset * self.rights).sum(axis=-1)) - self.half_sizes_mm[:, 0]
-        v = np.abs((offset * self.downs).sum(axis=-1)) - self.half_sizes_mm[:, 1]
-        beyond = np.hypot(np.clip(u, 0, None), np.clip(v, 0, None))
-        distance = np.linalg.norm(rays[:, None] * scale[..., None], axis=-1)
-        excess = np.degrees(np.arctan2(beyond, distance))
-        return np.where(ahead, excess, np.inf)
+        """By how many degrees each ray (n) misses each zone (m); 0 inside, infinite behind the driver."""
+        # Everything in each zone's own axes: n, m, 3.
+        to_centre = np.einsum("mij,nmj->nmi", self.axes, self.centres_mm - origins_mm[:, None])
+        towards = np.einsum("mij,nj->nmi", self.axes, rays)
+        ahead = (towards[..., 2] > 1e-6) & (to_centre[..., 2] > 0)
+        scale = np.divide(to_centre[..., 2], towards[..., 2], out=np.full(ahead.shape, np.nan), where=ahead)
+        offset = np.abs(towards[..., :2] * scale[..., None] - to_centre[..., :2]) - self.half_sizes_mm
+        u, v = np.maximum(offset, 0).transpose(2, 0, 1)
+        return np.where(ahead, np.degrees(np.arctan2(np.hypot(u, v), scale)), np.inf)
 
 
 def _packaged_table(hand_of_drive: HandOfDrive) -> dict[str, dict[str, list[float]]]:

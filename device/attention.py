@@ -51,7 +51,10 @@ class GazeSettings(Settings):
         default=17.2, gt=0, le=90, description="A gaze less certain is not judged (openpilot: 0.3 rad)"
     )
     return_s: float = Field(
-        default=0.15, ge=0, le=2, description="A shorter look back does not end a glance (after ISO 15007: 0.12 s)"
+        default=0.15,
+        ge=0,
+        le=2,
+        description="A shorter look back does not end a glance (after ISO 15007: 0.12 s)",
     )
     gap_s: float = Field(
         default=0.5, gt=0, le=2, description="Sights further apart leave unknown time (judgement)"
@@ -549,7 +552,8 @@ class Glances:
         self._before = now
         if unseen_s:
             self._lose(now)
-        if not counting:
+        if not counting:  # time before the rules apply is settled, and never counts
+            self._settled_s = now.t_s
             self._off.reset()
             self._away.reset()
         return self._state(judged, now, look, span_s, end_s, counting)
@@ -1088,7 +1092,7 @@ class AlertBook:
     def __init__(self, settings: AlertSettings) -> None:
         self._settings = settings
         self._active: dict[AlertKind, RuleState] = {}
-        self._until_s: dict[AlertKind, float] = {}
+        self._hot_until_s: dict[AlertKind, float] = {}
         self._silenced: dict[AlertKind, tuple[Level, float]] = {}
 
     def settle(self, t_s: float, rules: Iterable[Rule], acknowledged: bool) -> tuple[Alert, ...]:
@@ -1119,7 +1123,7 @@ class AlertBook:
 
     def _change(self, kind: AlertKind, wanted: RuleState, t_s: float) -> Alert | None:
         before = self._active.get(kind, QUIET)
-        if not self._allowed(kind, wanted.level, before.level, t_s):
+        if self._silent(kind, wanted.level, t_s) or not (before.level or self._cool(kind, wanted.level, t_s)):
             wanted = QUIET
         if wanted.level == before.level:
             return None
@@ -1127,18 +1131,21 @@ class AlertBook:
             self._active[kind] = wanted
             return Alert(kind, wanted.level, t_s, wanted.rule, MESSAGES[kind], wanted.measured)
         del self._active[kind]
-        if kind not in _STARTS_AT_ONCE:
+        if kind not in _STARTS_AT_ONCE and not self._silent(kind, before.level, t_s):
             drowsy = kind in (AlertKind.DROWSINESS, AlertKind.YAWNING)
-            self._until_s[kind] = t_s + (
+            self._hot_until_s[kind] = t_s + (
                 self._settings.drowsy_cooldown_s if drowsy else self._settings.cooldown_s
             )
         return Alert(kind, Level.NONE, t_s, before.rule, "", None)
 
-    def _allowed(self, kind: AlertKind, level: Level, before: Level, t_s: float) -> bool:
-        silenced_level, silenced_until_s = self._silenced.get(kind, (Level.NONE, 0.0))
-        if level <= silenced_level and t_s < silenced_until_s:
-            return False
-        return bool(before) or level == Level.CRITICAL or t_s >= self._until_s.get(kind, 0.0)
+    def _silent(self, kind: AlertKind, level: Level, t_s: float) -> bool:
+        """Whether the driver has acknowledged this level."""
+        silenced_level, until_s = self._silenced.get(kind, (Level.NONE, 0.0))
+        return level <= silenced_level and t_s < until_s
+
+    def _cool(self, kind: AlertKind, level: Level, t_s: float) -> bool:
+        """Whether the last alert of the kind is long enough ago."""
+        return level == Level.CRITICAL or t_s >= self._hot_until_s.get(kind, -math.inf)
 
 
 class Gate:

@@ -2,9 +2,9 @@
 
 Two estimates see the same landmarks differently. Reprojection (perspective-n-point, Levenberg-Marquardt) trusts the
 picture alone and under-turns in pitch; alignment in three dimensions (Procrustes, Kabsch 1976, with the network's own
-depth) does not, but takes over the depth's noise. On rendered heads with known pose their mean beat either (mean
-rotation error 4.93 deg against 5.02 and 5.20, 213 pictures), on real clips it shook no more than the better one, and
-how far they are apart says how much to trust it.
+depth) does not, but takes over the depth's noise. On 577 rendered heads with known pose their mean beat either
+(mean rotation error 5.2 deg against 5.4 and 5.5), on real clips it shook no more than the better one, and how far they
+are apart says how much to trust it.
 """
 
 import json
@@ -89,29 +89,23 @@ def _align(model: Floats, points: Floats, camera: Camera) -> tuple[Floats, Float
     focal_px = camera.matrix[0, 0]
     rays = camera.rays(points[:, :2])
     rays = rays / rays[:, 2:]
-    flat = np.c_[points[:, :2], points[:, 2]]
-    rotation, scale, _ = _procrustes(model, flat)
+    _, scale, _ = _procrustes(model, points)  # a weak-perspective camera first
     if not scale > 0:
         return None
-    depth_mm = focal_px / scale
-    position = np.zeros(3)
-    for _ in range(2):  # perspective: near points are larger; two rounds suffice
-        lifted = rays * (depth_mm + points[:, 2:] / scale)
-        rotation, stretch, position = _procrustes(model, lifted)
-        if not stretch > 0:
-            return None
-        depth_mm, scale = depth_mm / stretch, scale * stretch
-    return rotation, position
+    # Perspective: near points are larger.
+    lifted = rays * (focal_px + points[:, 2:]) / scale
+    rotation, stretch, position = _procrustes(model, lifted)
+    return (rotation, position / stretch) if stretch > 0 else None
 
 
 def _procrustes(source: Floats, target: Floats) -> tuple[Floats, float, Floats]:
     """Rotation, scale and shift that bring `source` onto `target` in the least squares (Umeyama 1991)."""
     a, b = source.mean(axis=0), target.mean(axis=0)
-    covariance = (source - a).T @ (target - b)
-    u, s, vt = np.linalg.svd(covariance)
-    keep = np.array([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
+    centred = source - a
+    u, s, vt = np.linalg.svd(centred.T @ (target - b))
+    keep = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     rotation = (vt.T * keep) @ u.T
-    scale = float((s * keep).sum() / ((source - a) ** 2).sum())
+    scale = float((s * keep).sum() / np.einsum("ij,ij->", centred, centred))
     return rotation, scale, b - scale * rotation @ a
 
 

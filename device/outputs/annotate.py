@@ -56,7 +56,6 @@ CANVAS_PX = (1280, 720)
 """Width and height of every annotated picture."""
 
 _GAP = 12
-_SIDE: Rect = (884, _GAP, 384, 696)
 _MAIN_WIDTH = 860
 _MAIN_MAX_HEIGHT = 588
 _MAP_PANEL: Rect = (884, 12, 384, 226)
@@ -79,6 +78,7 @@ _AXES: tuple[Rgb, Rgb, Rgb] = ((240, 110, 100), (120, 220, 130), (110, 170, 255)
 _GAZE_MM = 230.0
 _AXIS_MM = 42.0
 _SLIDE_S = 0.25
+_HELD_S = 1.2  # a sample stands for no longer; folders of stills come at one a second
 _COMPANY_S = 3.0  # faces are counted now and then only: where there was another one, expect it for so long
 _PERCLOS_FULL = 0.3
 _BUFFER_FULL_S = 2.0
@@ -509,11 +509,11 @@ def _lanes(strip: Rect) -> dict[str, Rect]:
 
 
 def _held_samples(past: Mapping[str, Floats], now_s: float, length_s: float, width: int) -> dict[str, Floats]:
-    """Each column of pixels shows the newest sample before it, unless that is more than half a second old."""
+    """Each column of pixels shows the newest sample before it, unless that is too old."""
     times = now_s - length_s + (np.arange(width) + 1.0) / width * length_s
     index = np.searchsorted(past["t_s"], times + 1e-9, side="right") - 1
     held = np.maximum(index, 0)
-    stale = (index < 0) | (times - past["t_s"][held] > 0.5)
+    stale = (index < 0) | (times - past["t_s"][held] > _HELD_S)
     return {
         "code": np.where(stale, 0.0, past["code"][held]),
         "openness": np.where(stale, np.nan, past["openness"][held]),
@@ -709,7 +709,7 @@ def _percent(share: float | None) -> str:
 
 def _fill_rgb(share: float | None) -> Rgb:
     """Green when full, amber when half, red when empty."""
-    if share is None:
+    if share is None or not np.isfinite(share):
         return MUTED_RGB
     share = min(max(share, 0.0), 1.0)
     green, amber, red = LEVEL_RGB[Level.NONE], LEVEL_RGB[Level.WARNING], LEVEL_RGB[Level.CRITICAL]
