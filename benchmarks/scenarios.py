@@ -330,15 +330,15 @@ SCENARIOS: list[Scenario] = [
     # Phone
     Scenario(
         "texting",
-        # Klauer: 2.0 = 1.15 + 0.85. AttenD: 2, 1.6, 1.2, 0.8 at the starts. Area 3: 3.5 = 3 x 1.15 + 0.05.
-        # VATS: 10 = 8 x 1.15 + 0.8. NHTSA: 12 = 10 x 1.15 + 0.5.
-        (road(10), *(Segment(1.15, Zone.PHONE_LAP), road(0.85)) * 11, road(40)),
+        # Klauer: 2.0 = 1.3 + 0.7. AttenD: 2, 1.4, 0.8 left at the starts. Area 3: 3.5 = 2 x 1.3 + 0.9.
+        # VATS: 10 = 7 x 1.3 + 0.9. NHTSA: 12 = 9 x 1.3 + 0.3.
+        (road(10), *(Segment(1.3, Zone.PHONE_LAP), road(0.8)) * 10, road(40)),
         (
-            (PHONE, NOTICE, 12.85),
-            (LONG, WARNING, 16.05),
-            (BUFFER, NOTICE, 16.8),
-            (CUMULATIVE, WARNING, 26.8),
-            (PHONE, WARNING, 30.5),
+            (PHONE, NOTICE, 12.8),
+            (BUFFER, NOTICE, 15.0),
+            (LONG, WARNING, 15.1),
+            (CUMULATIVE, WARNING, 25.6),
+            (PHONE, WARNING, 29.2),
         ),
     ),
     Scenario("one look at the lap", long_glance(Zone.PHONE_LAP, 1.5)),
@@ -392,9 +392,9 @@ SCENARIOS: list[Scenario] = [
     ),
     Scenario("no face now and then", (road(10), *(unseen(12), road(3.0)) * 8, road(10))),
     Scenario(
-        "face appears for a moment",  # 20 - 5 x 0.5 = 17.5 at 30.5, so 24 at 37
-        (road(10), unseen(20), road(0.5), unseen(8), road(40)),
-        ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 37.0)),
+        "face appears for a moment",  # 20 - 5 x 0.6 = 17 at 30.6, so 24 at 37.6
+        (road(10), unseen(20), road(0.6), unseen(8), road(40)),
+        ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 37.6)),
     ),
     Scenario("no face while standing", (road(10, 0), unseen(60, speed_kmh=0.0), road(10, 0))),
     Scenario("unknown", (road(10), unseen(60, Status.UNKNOWN), road(10))),
@@ -506,7 +506,7 @@ SCENARIOS: list[Scenario] = [
     ),
     Scenario(
         "long glance with blinks",
-        (road(10), Segment(7.0, Zone.CONSOLE, blink_every_s=1.7), road(45)),
+        (road(10), Segment(7.0, Zone.CONSOLE, blink_every_s=1.8), road(45)),
         AWAY_7_S,
     ),
     # Cool-down and acknowledgement

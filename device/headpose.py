@@ -61,7 +61,7 @@ class HeadPoseEstimator:
     def fit(self, landmarks_px: NDArray[np.float32]) -> HeadPose | None:
         """Pose of a face whose landmarks (478, 3) are known; None where no face in front of the camera fits."""
         points = landmarks_px[: 468 : _STRIDE].astype(np.float64)
-        aligned = _align(self._model, points, self._camera)
+        aligned = _align(self._model, points, self._camera) if np.isfinite(points).all() else None
         if aligned is None:
             return None
         rotation, position = aligned
