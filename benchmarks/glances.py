@@ -229,7 +229,7 @@ def _block(
     blinks_per_minute: float,
     yawns: list[tuple[float, float]],
 ) -> Iterator[Sight]:
-    times_s = start_s + (np.arange(int(length_s * fps)) + 0.5) / fps
+    times_s: NDArray[np.float64] = start_s + (np.arange(int(length_s * fps)) + 0.5) / fps
     times_s += rng.uniform(-0.1, 0.1, len(times_s)) / fps
     times_s = times_s[~inside(times_s, spread(rng, start_s, 30.0, 0.1, 1.0))]  # dropped frames
     count = len(times_s)

@@ -1,24 +1,24 @@
 """The attention policy: from what is seen of the driver on each frame to alerts.
 
-`AttentionPolicy.update` is a pure state machine over `Sight.t_s`: no clock, no input or output, no randomness. It has
-four stages, each with its own classes:
+`AttentionPolicy.update` is a pure state machine over `Sight.t_s`: no clock, no input or output, no
+randomness. It has four stages, each with its own classes:
 
-1. `judge_sight` says what one sight means by itself. `Glances` and `Lids` turn that into steady quantities: where the
-   driver has been looking and for how long, how long the eyes have been closed. A majority vote over a short window
-   removes flicker and keeps edges: a glance starts at its true time, not when the vote notices. The time on which the vote
-   has not settled yet is called pending.
+1. `judge_sight` says what one sight means by itself. `Glances` and `Lids` turn that into steady quantities:
+   where the driver has been looking and for how long, how long the eyes have been closed. A majority vote
+   over a short window removes flicker and keeps edges: a glance starts at its true time, not when the vote
+   notices. The time on which the vote has not settled yet is called pending.
 2. `Gate`s tell which rules the speed of the car calls for.
 3. One `Rule` for each published rule gives its level and what it measured.
 4. `AlertBook` joins the rules of a kind, and keeps cool-downs and acknowledgements.
 
-Time between two sights belongs to the earlier one. Time in which nothing was seen (sights more than `gap_s` apart, no
-face, a gaze too uncertain to judge, eyes closed for longer than a blink) is neither attention nor distraction: timers of
-glances hold, and forget after `forget_s`.
+Time between two sights belongs to the earlier one. Time in which nothing was seen (sights more than `gap_s`
+apart, no face, a gaze too uncertain to judge, eyes closed for longer than a blink) is neither attention nor
+distraction: timers of glances hold, and forget after `forget_s`.
 
-`docs/attention.md` has the table of the rules. Sources: Commission Delegated Regulations (EU) 2023/2590 (ADDW) and
-2021/1341 (DDAW); Euro NCAP, Safe Driving: Driver Engagement; Kircher & Ahlstrom 2009 (AttenD); NHTSA 2012, Visual-Manual
-Driver Distraction Guidelines; Klauer et al. 2006 (100-car study); Wierwille et al. 1994, Knipling & Wierwille 1994
-(PERCLOS); ISO 15007 (glances); openpilot's `selfdrive/monitoring/policy.py`.
+`docs/attention.md` has the table of the rules. Sources: Commission Delegated Regulations (EU) 2023/2590
+(ADDW) and 2021/1341 (DDAW); Euro NCAP, Safe Driving: Driver Engagement; Kircher & Ahlstrom 2009 (AttenD);
+NHTSA 2012, Visual-Manual Driver Distraction Guidelines; Klauer et al. 2006 (100-car study); Wierwille et al.
+1994, Knipling & Wierwille 1994 (PERCLOS); ISO 15007 (glances); openpilot's `selfdrive/monitoring/policy.py`.
 """
 
 import math
@@ -304,6 +304,8 @@ class Look(IntEnum):
     MIRROR_REAR = 5
 
 
+_OFF_LOOKS = tuple(Look)[1:]
+
 LOOKS: dict[Zone, Look] = dict.fromkeys(Zone, Look.AWAY) | {
     Zone.ROAD_AHEAD: Look.ROAD,
     Zone.ROAD_LEFT: Look.ROAD,
@@ -319,12 +321,15 @@ LOOKS: dict[Zone, Look] = dict.fromkeys(Zone, Look.AWAY) | {
 class GazeState:
     """Where the driver looks and for how long.
 
-    The span is the stretch on which the vote has newly settled: `span_s` seconds that end at `span_end_s`. Pending
-    seconds lie between it and now; they count where the sight at hand agrees with the vote, and are 0 where not.
+    The span is the stretch on which the vote has newly settled: `span_s` seconds that end at `span_end_s`.
+    Pending seconds lie between it and now; they count where the sight at hand agrees with the vote, and are
+    0 where not.
     """
 
     span_s: float
     span_end_s: float
+    unseen_s: float
+    """Unknown time since the sight before, or since the last one whose gaze could be judged; mostly 0."""
     look: Look | None
     look_pending_s: float
     down: bool | None
@@ -439,9 +444,10 @@ def _certain(sight: Sight, max_error_deg: float) -> bool:
 class Votes:
     """What look, Area 3 and phone were for more than half of the last `window_s`.
 
-    A median filter over irregular time: what lasts less than half of the window is removed, and edges between longer
-    stretches stay where they were when the result is read half a window late. Road against off the road is decided
-    first, then what off the road. Too few votes change nothing; no vote within the window makes the result None.
+    A median filter over irregular time: what lasts less than half of the window is removed, and edges
+    between longer stretches stay where they were when the result is read half a window late. Road against
+    off the road is decided first, then what off the road. Too few votes change nothing; no vote within the
+    window makes the result None.
     """
 
     def __init__(self, window_s: float) -> None:
@@ -464,6 +470,8 @@ class Votes:
 
     def add(self, end_s: float, seconds: float, seen: Seen) -> None:
         """Let one sight vote for the `seconds` up to `end_s`."""
+        if seconds <= 0.0:
+            return
         votes = self._votes
         if self._run_off is not bool(seen.look):
             self._run_off, self._run_start_s = bool(seen.look), end_s - seconds
@@ -497,7 +505,7 @@ class Votes:
                 self.since_s = min(self._run_start_s, end_s - on_s)
             self.look = Look.ROAD
         elif (most_s := max(others_s)) > TICK_S:
-            look = Look(1 + others_s.index(most_s))
+            look = _OFF_LOOKS[others_s.index(most_s)]
             if not self.look:
                 self.since_s = min(self._run_start_s, end_s - sum(others_s))
             elif look is not self.look:
@@ -533,39 +541,60 @@ class Glances:
     def advance(self, now: Seen, counting: bool) -> GazeState:
         """Let the time up to this sight pass; off-road glances are not measured unless `counting`.
 
-        A sight whose gaze cannot be judged is passed over: the time between two judged sights is shared between them,
-        unless it exceeds `gap_s`, which makes it unknown.
+        A sight whose gaze cannot be judged is passed over: the time between two judged sights is shared
+        between them, unless it exceeds `gap_s`, which makes it unknown.
         """
-        judged = self._judged or now
-        unseen_s = 0.0
-        if now.t_s - judged.t_s > self._gap_s:
-            look, end_s, unseen_s = self._look, max(self._settled_s, judged.t_s), now.t_s - judged.t_s
-        elif now.look is None:
-            look, end_s = self._look, self._settled_s
-        else:
-            look, end_s = self._vote(judged, now)
-        span_s = end_s - self._settled_s if self._judged else 0.0
+        judged, before, self._before = self._judged, self._before, now
+        look, end_s, unseen_s = self._look, self._settled_s, 0.0
+        if judged is None:
+            look, end_s = None, now.t_s
+            unseen_s = 0.0 if before is None else now.t_s - before.t_s
+        elif now.t_s - judged.t_s > self._gap_s:
+            end_s, unseen_s = max(end_s, judged.t_s), now.t_s - judged.t_s
+        elif now.look is not None:
+            look, end_s = self._vote(judged, now, direct=judged is before)
+        span_s = 0.0 if judged is None else end_s - self._settled_s
+        down, phone = self._votes.down, self._votes.phone
         self._settled_s = end_s
         self._lengthen(look, span_s, unseen_s)
         if now.look is not None:
             self._judged = now
-        self._before = now
         if unseen_s:
             self._lose(now)
         if not counting:  # time before the rules apply is settled, and never counts
             self._settled_s = now.t_s
             self._off.reset()
             self._away.reset()
-        return self._state(judged, now, look, span_s, end_s, counting)
 
-    def _vote(self, judged: Seen, now: Seen) -> tuple[Look | None, float]:
+        agree = judged is not None and self._votes.look is look and not unseen_s
+        pending_s = now.t_s - self._settled_s if agree else 0.0
+        off_now = bool(pending_s and look and judged and judged.look and now.look)
+        look_pending_s = pending_s if judged and look is judged.look is now.look else 0.0
+        return GazeState(
+            span_s,
+            end_s,
+            unseen_s,
+            look,
+            look_pending_s,
+            down,
+            pending_s if judged and down is judged.down is now.down else 0.0,
+            phone,
+            pending_s if judged and phone is judged.phone is now.phone else 0.0,
+            self._off.seconds + (pending_s if off_now else 0.0),
+            off_now,
+            self._away.seconds + (look_pending_s if look is Look.AWAY else 0.0),
+            self._road.seconds,
+            self._driving.seconds + (look_pending_s if look and look > Look.AWAY else 0.0),
+        )
+
+    def _vote(self, judged: Seen, now: Seen, direct: bool) -> tuple[Look | None, float]:
         """Take the time since the last judged sight into the vote; return what has settled, and until when."""
         votes = self._votes
         seconds = now.t_s - judged.t_s
         if (judged.look, judged.down, judged.phone) == (now.look, now.down, now.phone):
             votes.add(now.t_s, seconds, now)
         else:
-            later_s = seconds * self._later_frac(judged, now)
+            later_s = seconds * _later_frac(judged, now, direct)
             votes.add(now.t_s - later_s, seconds - later_s, judged)
             votes.add(now.t_s, later_s, now)
         end_s = max(self._settled_s, now.t_s - self._lag_s)
@@ -574,16 +603,6 @@ class Glances:
             return votes.look, end_s
         # The look has changed, not later than the votes for the new one say: up to there the old one stands.
         return look, min(end_s, max(self._settled_s, votes.since_s))
-
-    def _later_frac(self, judged: Seen, now: Seen) -> float:
-        """Return the share of the time between two judged sights that belongs to the later one.
-
-        Half of it, but where sights between them could not be judged, the road has the benefit of the doubt: eyes blink
-        while the gaze shifts.
-        """
-        if judged is self._before or bool(judged.look) is bool(now.look):
-            return 0.5
-        return 0.0 if now.look else 1.0
 
     def _lengthen(self, look: Look | None, span_s: float, unseen_s: float) -> None:
         off = None if look is None else look > Look.ROAD
@@ -600,31 +619,19 @@ class Glances:
     def _lose(self, now: Seen) -> None:
         self._votes.clear()
         self._look = None
-        self._judged = now
+        self._judged = None if now.look is None else now
         self._settled_s = now.t_s
 
-    def _state(
-        self, judged: Seen, now: Seen, look: Look | None, span_s: float, end_s: float, counting: bool
-    ) -> GazeState:
-        votes = self._votes
-        pending_s = now.t_s - end_s if now.look is not None and votes.look is look else 0.0
-        off_now = bool(pending_s and look and judged.look and now.look and counting)
-        look_pending_s = pending_s if look is judged.look is now.look else 0.0
-        return GazeState(
-            span_s,
-            end_s,
-            look,
-            look_pending_s,
-            votes.down,
-            pending_s if votes.down is judged.down is now.down else 0.0,
-            votes.phone,
-            pending_s if votes.phone is judged.phone is now.phone else 0.0,
-            self._off.seconds + (pending_s if off_now else 0.0),
-            off_now,
-            self._away.seconds + (look_pending_s if look is Look.AWAY and counting else 0.0),
-            self._road.seconds,
-            self._driving.seconds + (look_pending_s if look and look > Look.AWAY else 0.0),
-        )
+
+def _later_frac(earlier: Seen, later: Seen, direct: bool) -> float:
+    """Return the share of the time between two judged sights that belongs to the later one.
+
+    Half of it; but where the sights between them could not be judged, the road has the benefit of the doubt:
+    eyes blink while the gaze shifts.
+    """
+    if direct or bool(earlier.look) is bool(later.look):
+        return 0.5
+    return 0.0 if later.look else 1.0
 
 
 class Lids:
@@ -740,8 +747,7 @@ class DownwardGlance(Rule):
         """Warn once the spell in Area 3 has lasted what the speed allows."""
         gaze, settings = moment.gaze, self._settings
         self._spell.advance(gaze.down, gaze.span_s)
-        if not moment.seen:
-            self._spell.advance(None, moment.seconds)
+        self._spell.advance(None, gaze.unseen_s)
         if self.state.level:
             return self.state if self._spell.seconds else QUIET
         limit_s = (

@@ -32,7 +32,7 @@ def start(*arguments):
 
 def slow_video(path, seconds=600):
     """A long film of nothing: tens of seconds of work."""
-    return write_video(path, count=seconds * 30)
+    return write_video(path, frames=seconds * 30, fps=30)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_a_mirrored_video_is_seen_as_if_it_were_not(watched, carphone, tmp_path)
 
 
 def test_gaze_is_placed_on_the_road_view(carphone, tmp_path):
-    road = write_video(tmp_path / "road.mp4", count=130, size_px=(640, 360))
+    road = write_video(tmp_path / "road.mp4", frames=130, fps=30, size_px=(640, 360))
     out = tmp_path / "drive"
     result = dashgaze("watch", carphone, "--road", road, "--annotate", "--out", out, "--headless")
     assert result.returncode == 0, result.stderr
@@ -109,7 +109,7 @@ def test_gaze_is_placed_on_the_road_view(carphone, tmp_path):
 
 
 def test_no_face_is_a_status_and_not_a_zero(tmp_path):
-    film = write_video(tmp_path / "noise.mp4", count=30)
+    film = write_video(tmp_path / "noise.mp4", frames=30)
     out = tmp_path / "drive"
     assert dashgaze("watch", film, "--out", out, "--headless").returncode == 0
     seen = read_drive(out).observations()
@@ -147,7 +147,7 @@ def test_a_signal_ends_it_with_a_readable_drive(number, tmp_path):
 
 def test_kill_costs_the_open_minute_at_most(tmp_path):
     out = tmp_path / "drive"
-    stills = write_stills(tmp_path / "stills", count=200)
+    stills = write_stills(tmp_path / "stills", [f"{i}.png" for i in range(200)])
     process = start("watch", stills, "--out", out, "--headless")  # one still a second: three minutes of drive
     parts = out / "observations"
     for _ in range(400):
@@ -236,7 +236,7 @@ def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], check=False, capture_output=True).returncode:
         pytest.skip("this machine mounts no tmpfs")
     try:
-        stills = write_stills(tmp_path / "stills", count=400)
+        stills = write_stills(tmp_path / "stills", [f"{i}.png" for i in range(400)])
         result = dashgaze("watch", stills, "--out", disk / "drive", "--headless")
         assert result.returncode == 1, result.stdout
         assert len(result.stderr.strip().splitlines()) == 1
