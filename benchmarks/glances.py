@@ -2,8 +2,7 @@
 
 `attentive_drive` yields what the attention policy would see of a driver who looks where a driver should:
 glances, lids, mouth, speed, tracker noise, lost faces and dropped frames. `false_alerts_per_hour` counts
-what the policy makes of it. The generator was fixed before the policy's numbers were chosen and knows
-nothing of the policy's code.
+what the policy makes of it. Its numbers were fixed before those of the policy.
 
 "Attentive" is a statement about the truth beneath the noise. No generated glance leaves the road for
 `LONGEST_OFF_ROAD_S`; the true AttenD buffer never falls below `RESERVE_S`; never more than
@@ -120,9 +119,7 @@ class Driver:
         """Yield (end in seconds, index into `ZONES`), without a gap, from `start_s` until past `end_s`."""
         t_s = start_s
         while t_s < end_s:
-            duration_s = max(
-                SHORTEST_S, float(self._rng.lognormal(math.log(ON_ROAD_MEDIAN_S), ON_ROAD_SIGMA))
-            )
+            duration_s = max(SHORTEST_S, float(self._rng.lognormal(math.log(ON_ROAD_MEDIAN_S), ON_ROAD_SIGMA)))
             self._buffer_s = min(BUFFER_S, self._buffer_s + max(0.0, duration_s - 0.1))
             t_s += duration_s
             yield t_s, int(np.searchsorted(self._road_cumulated, self._rng.random() * 0.999))
@@ -229,7 +226,7 @@ def _block(
     blinks_per_minute: float,
     yawns: list[tuple[float, float]],
 ) -> Iterator[Sight]:
-    times_s: NDArray[np.float64] = start_s + (np.arange(int(length_s * fps)) + 0.5) / fps
+    times_s = np.asarray(start_s + (np.arange(int(length_s * fps)) + 0.5) / fps, dtype=np.float64)
     times_s += rng.uniform(-0.1, 0.1, len(times_s)) / fps
     times_s = times_s[~inside(times_s, spread(rng, start_s, 30.0, 0.1, 1.0))]  # dropped frames
     count = len(times_s)
@@ -237,9 +234,7 @@ def _block(
     ends_s, zones = zip(*driver.glances(start_s, start_s + length_s), strict=True)
     glance = np.searchsorted(np.array(ends_s), times_s)
     truth = np.array(zones)[glance]
-    scatter_deg = rng.normal(0.0, 1.0, (len(ends_s), 2)) * np.where(
-        np.array(zones)[:, None] == 0, (5.0, 2.0), 2.0
-    )
+    scatter_deg = rng.normal(0.0, 1.0, (len(ends_s), 2)) * np.where(np.array(zones)[:, None] == 0, (5.0, 2.0), 2.0)
     seen_deg = CENTRES[truth] + scatter_deg[glance] + bias_deg + rng.normal(0.0, 2.0, (count, 2))
     astray = rng.random(count) < 0.01
     seen_deg[astray] = rng.uniform((-80.0, -50.0), (80.0, 20.0), (int(astray.sum()), 2))
@@ -287,9 +282,7 @@ def _block(
             yield Sight(t_s, Status.EYES_CLOSED, None, None, None, None, True, opening, mouth_frac, known_mps)
         else:
             status = Status.LOW_QUALITY if weak else Status.OK
-            yield Sight(
-                t_s, status, ZONES[zone], azimuth, elevation, error, False, opening, mouth_frac, known_mps
-            )
+            yield Sight(t_s, status, ZONES[zone], azimuth, elevation, error, False, opening, mouth_frac, known_mps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,9 +312,7 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return (solve(count - 1, 0.975) if count else 0.0), solve(count, 0.025)
 
 
-def false_alerts_per_hour(
-    hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0
-) -> FalseAlerts:
+def false_alerts_per_hour(hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0) -> FalseAlerts:
     """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`."""
     kinds: Counter[str] = Counter()
     done = 0.0

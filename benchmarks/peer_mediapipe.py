@@ -1,8 +1,8 @@
 """The peer's side of `benchmarks.device`, run in an environment of its own: MediaPipe's Face Landmarker.
 
 usage: peer_mediapipe.py MODEL.task FACES CLIP OUT.npz
-Writes landmarks (n, FACES, 478, 2) in pixels, NaN where no face was found, and the seconds from opening the clip to its
-end. A video runs in VIDEO mode (with one face MediaPipe smooths landmarks over time, with more it does not), a folder of
+Writes landmarks (n, FACES, 478, 2) in pixels, NaN where no face was found, and the seconds from opening the clip to
+its end. A video runs in VIDEO mode (with one face MediaPipe smooths landmarks over time, with more it does not), a folder of
 pictures in IMAGE mode.
 """
 
@@ -46,10 +46,7 @@ def run(model: str, faces: int, clip: Path) -> tuple[np.ndarray, float, np.ndarr
         for image, stamp_ms in pictures(clip):
             height, width = image.shape[:2]
             picture = mp.Image(mp.ImageFormat.SRGB, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-            if mode == "VIDEO":
-                result = landmarker.detect_for_video(picture, stamp_ms)
-            else:
-                result = landmarker.detect(picture)
+            result = landmarker.detect_for_video(picture, stamp_ms) if mode == "VIDEO" else landmarker.detect(picture)
             found = np.full((faces, 478, 2), np.nan)
             for face, points in zip(found, result.face_landmarks, strict=False):
                 face[:] = [(p.x * width, p.y * height) for p in points]

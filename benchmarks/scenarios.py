@@ -289,95 +289,252 @@ SCENARIOS: list[Scenario] = [
     ),
     Scenario("not quite time sharing", (road(10), *(Segment(1.0, Zone.CONSOLE), road(2.6)) * 25, road(10))),
     Scenario(
-        "mirrors are no time sharing", (road(10), *(Segment(1.5, Zone.MIRROR_REAR), road(1.5)) * 20, road(10))
+        "mirrors are no time sharing",
+        (road(10), *(Segment(1.5, Zone.MIRROR_REAR), road(1.5)) * 20, road(10)),
     ),
     Scenario(
-        "time sharing twice",  # the window starts afresh when the first alert has ended; second run from
-        55.2 s on (road(10), *((Segment(1.2, Zone.CONSOLE), road(1.6)) * 9 + (road(20),)) * 2, road(10)),
-        ((CUMULATIVE, WARNING, 32.8), (CUMULATIVE, WARNING, 78.0)), ), # AttenD Scenario( "AttenD: two
-        glances",  # 2 - 1.5 + (0.6 - 0.1) = 1.0 left when the second begins at 12.1 (road(10), Segment(1.5,
-        Zone.CONSOLE), road(0.6), Segment(1.2, Zone.CONSOLE), road(50)), ((BUFFER, NOTICE, 13.1),), ),
-        Scenario( "AttenD: enough road between",  # 2 - 1.5 + 0.9 - 1.2 = 0.2 left (road(10), Segment(1.5,
-        Zone.CONSOLE), road(1.0), Segment(1.2, Zone.CONSOLE), road(50)), ), # EU 2023/2590: Area 3 Scenario(
-        "Area 3, out and in, at 60 km/h",  # 3.5 = 1.9 + 1.6; AttenD: 2 - 1.9 + 0.5 = 0.6 (road(10, 60),
-        *(deep(1.9, 60), road(0.6, 60)) * 2, road(50, 60)), ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 14.1)),
-        ), Scenario( "Area 3, out and in, at 30 km/h",  # 6 = 3 x 1.9 + 0.3 (road(10, 30), *(deep(1.9, 30),
-        road(0.6, 30)) * 4, road(50, 30)), ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 17.8)), ), Scenario(
-        "Area 3, out and in, speed unknown",  # as from 50 km/h on (road(10, None), *(deep(1.9, None),
-        road(0.6, None)) * 2, road(50, None)), ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 14.1)), ), Scenario(
-        "Area 3, real returns",  # 1.5 s reset the timer; AttenD: 0.1 + 1.4 = 1.5 at 13.4; later ones cool
-        down (road(10, 60), *(deep(1.9, 60), road(1.5, 60)) * 4, road(50, 60)), ((BUFFER, NOTICE, 14.9),), ),
-        # Phone Scenario( "texting", # Klauer: 2.0 = 1.3 + 0.7. AttenD: 2, 1.4, 0.8 left at the starts. Area
-        3: 3.5 = 2 x 1.3 + 0.9. # VATS: 10 = 7 x 1.3 + 0.9. NHTSA: 12 = 9 x 1.3 + 0.3. (road(10),
-        *(Segment(1.3, Zone.PHONE_LAP), road(0.8)) * 10, road(40)), ( (PHONE, NOTICE, 12.8), (BUFFER, NOTICE,
-        15.0), (LONG, WARNING, 15.1), (CUMULATIVE, WARNING, 25.6), (PHONE, WARNING, 29.2), ), ),
-        Scenario("one look at the lap", long_glance(Zone.PHONE_LAP, 1.5)), # Eyes Scenario("microsleep",
-        (road(40), Segment(1.5, closed=True), road(30)), ((MICROSLEEP, WARNING, 41.0),)), Scenario( "sleep",
-        (road(40), Segment(4.0, closed=True), road(30)), ((MICROSLEEP, WARNING, 41.0), (SLEEP, CRITICAL,
-        43.0)), ), Scenario( "unresponsive",  # PERCLOS stays at 8 / 60 < 0.15 (road(60), Segment(8.0,
-        closed=True), road(60)), ((MICROSLEEP, WARNING, 61.0), (SLEEP, CRITICAL, 63.0), (UNRESPONSIVE,
-        CRITICAL, 66.0)), ), Scenario( "eyes closed while standing", (road(40, 0), Segment(8.0, closed=True,
-        speed_kmh=0.0), road(30, 0)) ), Scenario( "drowsy by PERCLOS",  # 9 s of 60: 22 x 0.4 + 0.2, in the
-        closure that begins at 60 + 22 x 2 + 1.6 (road(60), Segment(50, blink_every_s=2.0, blink_s=0.4),
-        road(60)), ((DROWSY, WARNING, 105.8),), ), Scenario( "drowsy by PERCLOS in town", (road(60, 30),
-        Segment(50, blink_every_s=2.0, blink_s=0.4, speed_kmh=30.0), road(60, 30)), ((DROWSY, WARNING,
-        105.8),), ), Scenario( "drowsy from the start",  # 0.2 is known after 30 s (Segment(40,
-        blink_every_s=2.0, blink_s=0.4), road(60)), ((DROWSY, WARNING, 30.0),), ), Scenario( "drowsy by long
-        blinks", (road(40), *(Segment(0.6, closed=True), road(9.4)) * 3, road(60)), ((DROWSY, WARNING,
-        60.5),), ), Scenario( "yawning", (road(20), *(Segment(5.0, mouth_frac=0.9), road(35)) * 3),
-        ((YAWNING, NOTICE, 102.0),), active_at_end=(YAWNING,), ), Scenario("two yawns", (road(20),
-        *(Segment(5.0, mouth_frac=0.9), road(35)) * 2, road(60))), # Nothing to see Scenario( "no face",
-        (road(10), unseen(32), road(40)), ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 34.0), (NO_FACE,
-        CRITICAL, 40.0)), ), Scenario("no face now and then", (road(10), *(unseen(12), road(3.0)) * 8,
-        road(10))), Scenario( "face appears for a moment",  # 20 - 5 x 0.6 = 17 at 30.6, so 24 at 37.6
-        (road(10), unseen(20), road(0.6), unseen(8), road(40)), ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING,
-        37.6)), ), Scenario("no face while standing", (road(10, 0), unseen(60, speed_kmh=0.0), road(10, 0))),
-        Scenario("unknown", (road(10), unseen(60, Status.UNKNOWN), road(10))), Scenario("camera blocked",
-        (road(10), unseen(20, Status.BLOCKED), road(40)), ((BLOCKED, NOTICE, 15.0),)), Scenario( "camera
-        blocked while standing", (road(10, 0), unseen(20, Status.BLOCKED, 0.0), road(40, 0)), ((BLOCKED,
-        NOTICE, 15.0),), ), Scenario( "unseen, then distracted", (road(10), unseen(10), Segment(4.0,
-        Zone.CONSOLE), road(50)), ((BUFFER, NOTICE, 22.0), (LONG, WARNING, 23.0)), ), Scenario( "distracted,
-        unseen, still distracted",  # the timer holds at 2.5 (road(10), Segment(2.5, Zone.CONSOLE),
-        unseen(3), Segment(1.5, Zone.CONSOLE), road(50)), ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 16.0)), ),
-        Scenario( "distracted, unseen for long, distracted",  # forgotten after 5 s; the buffer is still
-        empty (road(10), Segment(2.5, Zone.CONSOLE), unseen(8), Segment(1.5, Zone.CONSOLE), road(50)),
-        ((BUFFER, NOTICE, 12.0),), ), Scenario( "sun glare", ( road(10), Segment( 40, flicker=((0.1,
-        Status.OK), (0.1, Status.LOW_QUALITY), (0.2, Status.NO_FACE)), error_deg=10.0, ), road(20), ), ),
-        Scenario( "strong sun glare", (road(10), Segment(20, flicker=((0.2, Status.OK), (0.9,
-        Status.NO_FACE))), road(40)), ), Scenario( "distracted in sun glare", (road(10), Segment(4.0,
-        Zone.CONSOLE, flicker=((0.3, Status.OK), (0.2, Status.NO_FACE))), road(50)), ((BUFFER, NOTICE, 12.0),
-        (LONG, WARNING, 13.0)), ), Scenario("gaze too uncertain to judge", (road(10), Segment(20,
-        Zone.CONSOLE, error_deg=25.0), road(40))), # openpilot Scenario( "distracted all the way", (road(10),
-        Segment(120, Zone.CONSOLE), road(20)), (*AWAY_7_S, (CUMULATIVE, WARNING, 20.0)), ), Scenario(
-        "distracted, recovers, distracted", (road(10), Segment(3.5, Zone.CONSOLE), road(30), Segment(3.5,
-        Zone.CONSOLE), road(40)), ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 13.0), (BUFFER, NOTICE, 45.5),
-        (LONG, WARNING, 46.5)), ), Scenario( "red light",  # counts from when the car drives off ( road(10,
-        0), Segment(30, Zone.PHONE_LAP, speed_kmh=0.0), Segment(4.0, Zone.PHONE_LAP, speed_kmh=60.0),
-        road(40, 60), ), ((BUFFER, NOTICE, 42.0), (PHONE, NOTICE, 42.0), (LONG, WARNING, 43.0)), ), # Speed
-        Scenario( "distracted at 15 km/h", (road(10, 15), Segment(20, Zone.CONSOLE, speed_kmh=15.0), road(40,
-        15)) ), Scenario( "slows down to 17 km/h",  # hysteresis: rules end at 15 (road(10, 30), Segment(7.0,
-        Zone.CONSOLE, speed_kmh=17.0), road(45, 17)), AWAY_7_S, ), Scenario( "long glance, speed unknown",
-        tuple( Segment(segment.seconds, segment.zone, speed_kmh=None) for segment in
-        long_glance(Zone.CONSOLE) ), AWAY_7_S, ), # Frames Scenario("10 frames a second",
-        long_glance(Zone.CONSOLE), AWAY_7_S, fps=10.0), Scenario("30 frames a second",
-        long_glance(Zone.CONSOLE), AWAY_7_S, fps=30.0), Scenario("irregular stamps",
-        long_glance(Zone.CONSOLE), AWAY_7_S, fps=25.0, jitter_s=0.019), Scenario( "time sharing, irregular
-        stamps", (road(10), *(Segment(1.2, Zone.CONSOLE), road(1.6)) * 12, road(30)), ((CUMULATIVE, WARNING,
-        32.8),), fps=25.0, jitter_s=0.019, ), Scenario("dropped frames", long_glance(Zone.CONSOLE), AWAY_7_S,
-        dropped=((10.5, 10.8), (13.4, 13.8))), Scenario( "a second without frames",  # 0.95 s were seen
-        before; then 1.05 and 2.05 s more long_glance(Zone.CONSOLE, 5.0), ((BUFFER, NOTICE, 13.05), (LONG,
-        WARNING, 14.05)), dropped=((11.0, 12.0),), ), # Noise Scenario("road, every fifth sight at the
-        cluster", (Segment(90, stray=Zone.CLUSTER),)), Scenario("road, every fifth sight in the lap",
-        (Segment(90, stray=Zone.PHONE_LAP),)), Scenario( "console, every fifth sight at the road", (road(10),
-        Segment(7.0, Zone.CONSOLE, stray=Zone.ROAD_AHEAD), road(45)), AWAY_7_S, ), Scenario( "long glance
-        with blinks", (road(10), Segment(7.0, Zone.CONSOLE, blink_every_s=1.8), road(45)), AWAY_7_S, ), #
-        Cool-down and acknowledgement Scenario( "cool-down",  # ends at 13.3; the next, at 17.2, comes within
-        10 s of it ( road(10), Segment(2.2, Zone.CONSOLE), road(3), Segment(2.2, Zone.CONSOLE), road(12.6),
-        Segment(2.2, Zone.CONSOLE), road(40), ), ((BUFFER, NOTICE, 12.0), (BUFFER, NOTICE, 32.0)), ),
-        Scenario( "no cool-down for long glances", (road(10), Segment(3.5, Zone.CONSOLE), road(2),
-        Segment(3.5, Zone.CONSOLE), road(50)), ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 13.0), (LONG,
-        WARNING, 18.5)), ), Scenario( "acknowledged: a higher level still comes", (road(10), unseen(17),
-        Segment(10, flicker=((1.0, Status.NO_FACE),), acknowledged=True), road(40)), ((NO_FACE, NOTICE,
-        25.0), (NO_FACE, WARNING, 34.0)), ), Scenario( "acknowledged: sleep is never silenced", (road(40),
-        Segment(2.0, closed=True), Segment(2.0, closed=True, acknowledged=True), road(30)), ((MICROSLEEP,
-        WARNING, 41.0), (SLEEP, CRITICAL, 43.0)), ), ]
+        "time sharing twice",  # the window starts afresh when the first alert has ended; again from 55.2 s on
+        (road(10), *((Segment(1.2, Zone.CONSOLE), road(1.6)) * 9 + (road(20),)) * 2, road(10)),
+        ((CUMULATIVE, WARNING, 32.8), (CUMULATIVE, WARNING, 78.0)),
+    ),
+    # AttenD
+    Scenario(
+        "AttenD: two glances",  # 2 - 1.5 + (0.6 - 0.1) = 1.0 left when the second begins at 12.1
+        (road(10), Segment(1.5, Zone.CONSOLE), road(0.6), Segment(1.2, Zone.CONSOLE), road(50)),
+        ((BUFFER, NOTICE, 13.1),),
+    ),
+    Scenario(
+        "AttenD: enough road between",  # 2 - 1.5 + 0.9 - 1.2 = 0.2 left
+        (road(10), Segment(1.5, Zone.CONSOLE), road(1.0), Segment(1.2, Zone.CONSOLE), road(50)),
+    ),
+    # EU 2023/2590: Area 3
+    Scenario(
+        "Area 3, out and in, at 60 km/h",  # 3.5 = 1.9 + 1.6; AttenD: 2 - 1.9 + 0.5 = 0.6
+        (road(10, 60), *(deep(1.9, 60), road(0.6, 60)) * 2, road(50, 60)),
+        ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 14.1)),
+    ),
+    Scenario(
+        "Area 3, out and in, at 30 km/h",  # 6 = 3 x 1.9 + 0.3
+        (road(10, 30), *(deep(1.9, 30), road(0.6, 30)) * 4, road(50, 30)),
+        ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 17.8)),
+    ),
+    Scenario(
+        "Area 3, out and in, speed unknown",  # as from 50 km/h on
+        (road(10, None), *(deep(1.9, None), road(0.6, None)) * 2, road(50, None)),
+        ((BUFFER, NOTICE, 13.1), (LONG, WARNING, 14.1)),
+    ),
+    Scenario(
+        "Area 3, real returns",  # 1.5 s reset the timer; AttenD: 0.1 + 1.4 at 13.4; later ones cool down
+        (road(10, 60), *(deep(1.9, 60), road(1.5, 60)) * 4, road(50, 60)),
+        ((BUFFER, NOTICE, 14.9),),
+    ),
+    # Phone
+    Scenario(
+        "texting",
+        # Klauer: 2.0 = 1.3 + 0.7. AttenD: 2, 1.4, 0.8 left at the starts. Area 3: 3.5 = 2 x 1.3 + 0.9.
+        # VATS: 10 = 7 x 1.3 + 0.9. NHTSA: 12 = 9 x 1.3 + 0.3.
+        (road(10), *(Segment(1.3, Zone.PHONE_LAP), road(0.8)) * 10, road(40)),
+        (
+            (PHONE, NOTICE, 12.8),
+            (BUFFER, NOTICE, 15.0),
+            (LONG, WARNING, 15.1),
+            (CUMULATIVE, WARNING, 25.6),
+            (PHONE, WARNING, 29.2),
+        ),
+    ),
+    Scenario("one look at the lap", long_glance(Zone.PHONE_LAP, 1.5)),
+    # Eyes
+    Scenario("microsleep", (road(40), Segment(1.5, closed=True), road(30)), ((MICROSLEEP, WARNING, 41.0),)),
+    Scenario(
+        "sleep",
+        (road(40), Segment(4.0, closed=True), road(30)),
+        ((MICROSLEEP, WARNING, 41.0), (SLEEP, CRITICAL, 43.0)),
+    ),
+    Scenario(
+        "unresponsive",  # PERCLOS stays at 8 / 60 < 0.15
+        (road(60), Segment(8.0, closed=True), road(60)),
+        ((MICROSLEEP, WARNING, 61.0), (SLEEP, CRITICAL, 63.0), (UNRESPONSIVE, CRITICAL, 66.0)),
+    ),
+    Scenario(
+        "eyes closed while standing", (road(40, 0), Segment(8.0, closed=True, speed_kmh=0.0), road(30, 0))
+    ),
+    Scenario(
+        "drowsy by PERCLOS",  # 9 s of 60: 22 x 0.4 + 0.2, in the closure that begins at 60 + 22 x 2 + 1.6
+        (road(60), Segment(50, blink_every_s=2.0, blink_s=0.4), road(60)),
+        ((DROWSY, WARNING, 105.8),),
+    ),
+    Scenario(
+        "drowsy by PERCLOS in town",
+        (road(60, 30), Segment(50, blink_every_s=2.0, blink_s=0.4, speed_kmh=30.0), road(60, 30)),
+        ((DROWSY, WARNING, 105.8),),
+    ),
+    Scenario(
+        "drowsy from the start",  # 0.2 is known after 30 s
+        (Segment(40, blink_every_s=2.0, blink_s=0.4), road(60)),
+        ((DROWSY, WARNING, 30.0),),
+    ),
+    Scenario(
+        "drowsy by long blinks",
+        (road(40), *(Segment(0.6, closed=True), road(9.4)) * 3, road(60)),
+        ((DROWSY, WARNING, 60.5),),
+    ),
+    Scenario(
+        "yawning",
+        (road(20), *(Segment(5.0, mouth_frac=0.9), road(35)) * 3),
+        ((YAWNING, NOTICE, 102.0),),
+        active_at_end=(YAWNING,),
+    ),
+    Scenario("two yawns", (road(20), *(Segment(5.0, mouth_frac=0.9), road(35)) * 2, road(60))),
+    # Nothing to see
+    Scenario(
+        "no face",
+        (road(10), unseen(32), road(40)),
+        ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 34.0), (NO_FACE, CRITICAL, 40.0)),
+    ),
+    Scenario("no face now and then", (road(10), *(unseen(12), road(3.0)) * 8, road(10))),
+    Scenario(
+        "face appears for a moment",  # 20 - 5 x 0.6 = 17 at 30.6, so 24 at 37.6
+        (road(10), unseen(20), road(0.6), unseen(8), road(40)),
+        ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 37.6)),
+    ),
+    Scenario("no face while standing", (road(10, 0), unseen(60, speed_kmh=0.0), road(10, 0))),
+    Scenario("unknown", (road(10), unseen(60, Status.UNKNOWN), road(10))),
+    Scenario("camera blocked", (road(10), unseen(20, Status.BLOCKED), road(40)), ((BLOCKED, NOTICE, 15.0),)),
+    Scenario(
+        "camera blocked while standing",
+        (road(10, 0), unseen(20, Status.BLOCKED, 0.0), road(40, 0)),
+        ((BLOCKED, NOTICE, 15.0),),
+    ),
+    Scenario(
+        "unseen, then distracted",
+        (road(10), unseen(10), Segment(4.0, Zone.CONSOLE), road(50)),
+        ((BUFFER, NOTICE, 22.0), (LONG, WARNING, 23.0)),
+    ),
+    Scenario(
+        "distracted, unseen, still distracted",  # the timer holds at 2.5
+        (road(10), Segment(2.5, Zone.CONSOLE), unseen(3), Segment(1.5, Zone.CONSOLE), road(50)),
+        ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 16.0)),
+    ),
+    Scenario(
+        "distracted, unseen for long, distracted",  # forgotten after 5 s; the buffer is still empty
+        (road(10), Segment(2.5, Zone.CONSOLE), unseen(8), Segment(1.5, Zone.CONSOLE), road(50)),
+        ((BUFFER, NOTICE, 12.0),),
+    ),
+    Scenario(
+        "sun glare",
+        (
+            road(10),
+            Segment(
+                40,
+                flicker=((0.1, Status.OK), (0.1, Status.LOW_QUALITY), (0.2, Status.NO_FACE)),
+                error_deg=10.0,
+            ),
+            road(20),
+        ),
+    ),
+    Scenario(
+        "strong sun glare",
+        (road(10), Segment(20, flicker=((0.2, Status.OK), (0.9, Status.NO_FACE))), road(40)),
+    ),
+    Scenario(
+        "distracted in sun glare",
+        (road(10), Segment(4.0, Zone.CONSOLE, flicker=((0.3, Status.OK), (0.2, Status.NO_FACE))), road(50)),
+        ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 13.0)),
+    ),
+    Scenario("gaze too uncertain to judge", (road(10), Segment(20, Zone.CONSOLE, error_deg=25.0), road(40))),
+    # openpilot
+    Scenario(
+        "distracted all the way",
+        (road(10), Segment(120, Zone.CONSOLE), road(20)),
+        (*AWAY_7_S, (CUMULATIVE, WARNING, 20.0)),
+    ),
+    Scenario(
+        "distracted, recovers, distracted",
+        (road(10), Segment(3.5, Zone.CONSOLE), road(30), Segment(3.5, Zone.CONSOLE), road(40)),
+        ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 13.0), (BUFFER, NOTICE, 45.5), (LONG, WARNING, 46.5)),
+    ),
+    Scenario(
+        "red light",  # counts from when the car drives off
+        (
+            road(10, 0),
+            Segment(30, Zone.PHONE_LAP, speed_kmh=0.0),
+            Segment(4.0, Zone.PHONE_LAP, speed_kmh=60.0),
+            road(40, 60),
+        ),
+        ((BUFFER, NOTICE, 42.0), (PHONE, NOTICE, 42.0), (LONG, WARNING, 43.0)),
+    ),
+    # Speed
+    Scenario(
+        "distracted at 15 km/h", (road(10, 15), Segment(20, Zone.CONSOLE, speed_kmh=15.0), road(40, 15))
+    ),
+    Scenario(
+        "slows down to 17 km/h",  # hysteresis: rules end at 15
+        (road(10, 30), Segment(7.0, Zone.CONSOLE, speed_kmh=17.0), road(45, 17)),
+        AWAY_7_S,
+    ),
+    Scenario(
+        "long glance, speed unknown",
+        (road(10, None), Segment(7.0, Zone.CONSOLE, speed_kmh=None), road(50, None)),
+        AWAY_7_S,
+    ),
+    # Frames
+    Scenario("10 frames a second", long_glance(Zone.CONSOLE), AWAY_7_S, fps=10.0),
+    Scenario("30 frames a second", long_glance(Zone.CONSOLE), AWAY_7_S, fps=30.0),
+    Scenario("irregular stamps", long_glance(Zone.CONSOLE), AWAY_7_S, fps=25.0, jitter_s=0.019),
+    Scenario(
+        "time sharing, irregular stamps",
+        (road(10), *(Segment(1.2, Zone.CONSOLE), road(1.6)) * 12, road(30)),
+        ((CUMULATIVE, WARNING, 32.8),),
+        fps=25.0,
+        jitter_s=0.019,
+    ),
+    Scenario("dropped frames", long_glance(Zone.CONSOLE), AWAY_7_S, dropped=((10.5, 10.8), (13.4, 13.8))),
+    Scenario(
+        "a second without frames",  # 0.95 s were seen before; then 1.05 and 2.05 s more
+        long_glance(Zone.CONSOLE, 5.0),
+        ((BUFFER, NOTICE, 13.05), (LONG, WARNING, 14.05)),
+        dropped=((11.0, 12.0),),
+    ),
+    # Noise
+    Scenario("road, every fifth sight at the cluster", (Segment(90, stray=Zone.CLUSTER),)),
+    Scenario("road, every fifth sight in the lap", (Segment(90, stray=Zone.PHONE_LAP),)),
+    Scenario(
+        "console, every fifth sight at the road",
+        (road(10), Segment(7.0, Zone.CONSOLE, stray=Zone.ROAD_AHEAD), road(45)),
+        AWAY_7_S,
+    ),
+    Scenario(
+        "long glance with blinks",
+        (road(10), Segment(7.0, Zone.CONSOLE, blink_every_s=1.8), road(45)),
+        AWAY_7_S,
+    ),
+    # Cool-down and acknowledgement
+    Scenario(
+        "cool-down",  # the first ends at 13.3; the next, at 17.2, comes within 10 s of it
+        (
+            road(10),
+            Segment(2.2, Zone.CONSOLE),
+            road(3),
+            Segment(2.2, Zone.CONSOLE),
+            road(12.6),
+            Segment(2.2, Zone.CONSOLE),
+            road(40),
+        ),
+        ((BUFFER, NOTICE, 12.0), (BUFFER, NOTICE, 32.0)),
+    ),
+    Scenario(
+        "no cool-down for long glances",
+        (road(10), Segment(3.5, Zone.CONSOLE), road(2), Segment(3.5, Zone.CONSOLE), road(50)),
+        ((BUFFER, NOTICE, 12.0), (LONG, WARNING, 13.0), (LONG, WARNING, 18.5)),
+    ),
+    Scenario(
+        "acknowledged: a higher level still comes",
+        (road(10), unseen(17), Segment(10, flicker=((1.0, Status.NO_FACE),), acknowledged=True), road(40)),
+        ((NO_FACE, NOTICE, 25.0), (NO_FACE, WARNING, 34.0)),
+    ),
+    Scenario(
+        "acknowledged: sleep is never silenced",
+        (road(40), Segment(2.0, closed=True), Segment(2.0, closed=True, acknowledged=True), road(30)),
+        ((MICROSLEEP, WARNING, 41.0), (SLEEP, CRITICAL, 43.0)),
+    ),
+]

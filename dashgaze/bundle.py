@@ -143,9 +143,7 @@ class Bundle:
         """The manifest's entry of a part. Raises InputError when the bundle has no such part."""
         if name not in self.manifest.parts:
             have = ", ".join(sorted(self.manifest.parts))
-            raise InputError(
-                f"{self.path}", f"the bundle has no part {name!r}", f"it has {have}: use another bundle"
-            )
+            raise InputError(f"{self.path}", f"the bundle has no part {name!r}", f"it has {have}: use another bundle")
         return self.manifest.parts[name]
 
     def read(self, name: str) -> bytes:
@@ -155,9 +153,7 @@ class Bundle:
         if data is None:
             raise InputError(f"{self.path}/{part.file}", f"the file of part {name!r} is missing", _RESTORE)
         if sha256_of(data) != part.sha256:
-            raise InputError(
-                f"{self.path}/{part.file}", f"its SHA-256 is not that of {MANIFEST_FILE}", _RESTORE
-            )
+            raise InputError(f"{self.path}/{part.file}", f"its SHA-256 is not that of {MANIFEST_FILE}", _RESTORE)
         return data
 
     def verify(self) -> None:
@@ -177,9 +173,7 @@ def packaged_bundle() -> Bundle:
     path = Path(__file__).parent / "device" / "bundle"
     data = _read_manifest(path)
     if sha256_of(data) != PACKAGED_MANIFEST_SHA256:
-        raise InputError(
-            f"{path}/{MANIFEST_FILE}", "it is not the manifest this release was made with", _RESTORE
-        )
+        raise InputError(f"{path}/{MANIFEST_FILE}", "it is not the manifest this release was made with", _RESTORE)
     return Bundle(path, _parsed(data, path), sha256_of(data))
 
 
@@ -226,9 +220,7 @@ def write_bundle(
         _replace_folder(folder, contents)
     except OSError as error:
         problem = f"the bundle cannot be written ({error.strerror})"
-        raise DashgazeError(
-            f"{folder}", problem, "check space and rights, or choose another folder"
-        ) from error
+        raise DashgazeError(f"{folder}", problem, "check space and rights, or choose another folder") from error
     return Bundle(folder, manifest, sha256_of(data))
 
 
@@ -296,9 +288,7 @@ def _parsed(data: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            where, f"{field}: {first['msg']}", "the bundle is malformed: export it again"
-        ) from error
+        raise InputError(where, f"{field}: {first['msg']}", "the bundle is malformed: export it again") from error
 
 
 def _check_signature(data: bytes, signature: bytes, keys: Sequence[Ed25519PublicKey], where: str) -> None:
@@ -335,9 +325,7 @@ def _read_from_folder(path: Path, file: str, limit: int) -> bytes | None:
     if not inner.is_file():
         return None
     if inner.resolve().parent != path.resolve():
-        raise InputError(
-            f"{inner}", "it is a link to a file outside the bundle", "copy the file into the bundle"
-        )
+        raise InputError(f"{inner}", "it is a link to a file outside the bundle", "copy the file into the bundle")
     with inner.open("rb") as stream:
         return stream.read(limit + 1)
 
@@ -349,9 +337,7 @@ def _read_from_zip(path: Path, file: str, limit: int) -> bytes | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()  # as the archive's directory says, nothing is unpacked yet
             if len(names) > MAX_ZIP_ENTRIES or len(set(names)) < len(names):
-                raise InputError(
-                    f"{path}", "the zip has too many entries, or one twice", "pack the bundle again"
-                )
+                raise InputError(f"{path}", "the zip has too many entries, or one twice", "pack the bundle again")
             outside = next((n for n in names if Path(n).name != n or "\\" in n), None)
             if outside is not None:
                 remedy = "pack the files without folders (zip -j)"
@@ -363,9 +349,7 @@ def _read_from_zip(path: Path, file: str, limit: int) -> bytes | None:
             with archive.open(file) as stream:
                 return stream.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{path}", f"the zip cannot be read ({error})", "pack or fetch the bundle again"
-        ) from error
+        raise InputError(f"{path}", f"the zip cannot be read ({error})", "pack or fetch the bundle again") from error
 
 
 def _read_key(path: Path) -> bytes:

@@ -42,13 +42,17 @@ def watch(
     road: Annotated[
         str | None, typer.Option(help="The rear camera, or its video: places the gaze on the road view.")
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Models to run, folder or zip; the packaged ones if not set.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Models to run, folder or zip; the packaged ones if not set.")
+    ] = None,
     allow_unsigned: Annotated[bool, typer.Option(help="Take a bundle that nobody signed.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the drive; by default drives/NAME-TIME in the current folder.")
+        Path | None,
+        typer.Option(help="Folder of the drive; by default drives/NAME-TIME in the current folder."),
     ] = None,
     annotate: Annotated[
-        bool, typer.Option(help="Also write a video for people to watch, beside the drive. It shows the face.")
+        bool,
+        typer.Option(help="Also write a video for people to watch, beside the drive. It shows the face."),
     ] = False,
     blur_face: Annotated[bool, typer.Option(help="Make the face unrecognisable in that video.")] = False,
     headless: Annotated[bool, typer.Option(help="No live view: one line for each alert.")] = False,
@@ -56,7 +60,8 @@ def watch(
     no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Learn nothing about this camera and driver.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="The video is mirrored, as selfie videos are.")] = False,
     hand_of_drive: Annotated[
-        Literal["left", "right"] | None, typer.Option(help="Side of the car the driver sits on; left if not set.")
+        Literal["left", "right"] | None,
+        typer.Option(help="Side of the car the driver sits on; left if not set."),
     ] = None,
     start_utc: Annotated[str | None, typer.Option(help="When a file's first frame was taken, ISO 8601.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file; docs/configuration.md names every key.")] = None,

@@ -72,18 +72,14 @@ Level = Literal["none", "notice", "warning", "critical"]
 OBSERVATIONS = (
     *TIME,
     required(DRIVER_FRAME),
-    Column(
-        "skipped_frames", "int", "", True, "Stale pictures dropped since the row before, live sources only", 0
-    ),
+    Column("skipped_frames", "int", "", True, "Stale pictures dropped since the row before, live sources only", 0),
     *MEASURED,
     SPEED,
     Column("level", "string", "", False, "Highest level among the active alerts", values=get_args(Level)),
     Column("off_road_s", "float", "s", True, "Length of the current glance off the road, 0 on the road", 0),
     Column("off_road_30s_s", "float", "s", True, "Time off the road within the last 30 s", 0),
     Column("attend_buffer_s", "float", "s", True, "AttenD buffer, 2 s when full"),
-    Column(
-        "perclos_frac", "float", "", True, "Share of the last minute with eyes at least 80 % closed", 0, 1
-    ),
+    Column("perclos_frac", "float", "", True, "Share of the last minute with eyes at least 80 % closed", 0, 1),
     Column("blink_rate_per_min", "float", "1/min", True, "Blinks per minute", 0),
 )
 """Columns of `observations/`. Nothing in them depends on how fast the device is: one file gives one drive."""

@@ -131,7 +131,8 @@ def unit(vectors: ArrayLike) -> Floats:
     """Vectors (..., 3) at length 1; NaN for a zero vector."""
     v = np.asarray(vectors, dtype=float)
     length = np.linalg.norm(v, axis=-1, keepdims=True)
-    return np.divide(v, length, out=np.full_like(v, np.nan), where=length > 0)
+    result: Floats = np.divide(v, length, out=np.full_like(v, np.nan), where=length > 0)
+    return result
 
 
 def rays_from_angles(azimuth_deg: ArrayLike, elevation_deg: ArrayLike) -> Floats:
@@ -240,7 +241,8 @@ def apply_homography(homography: ArrayLike, pixels: ArrayLike) -> Floats:
     # The side of the horizon that counts is the one on which the homography keeps orientation.
     weight = mapped[..., 2:] * (np.sign(np.linalg.det(h)) or 1)
     xy = mapped[..., :2] * (np.sign(np.linalg.det(h)) or 1)
-    return np.divide(xy, weight, out=np.full_like(xy, np.nan), where=weight > 1e-12)
+    result: Floats = np.divide(xy, weight, out=np.full_like(xy, np.nan), where=weight > 1e-12)
+    return result
 
 
 def rotation_homography(target: Camera, rotation_target_source: ArrayLike, source: Camera) -> Floats:

@@ -63,9 +63,7 @@ def _string(name: str, meaning: str, values: Sequence[str] | None = None) -> Col
     return Column(name, "string", "", True, meaning, values=None if values is None else tuple(values))
 
 
-def _vector(
-    prefix: str, suffix: str, unit: str, meaning: str, limit: float | None = None
-) -> tuple[Column, ...]:
+def _vector(prefix: str, suffix: str, unit: str, meaning: str, limit: float | None = None) -> tuple[Column, ...]:
     low = None if limit is None else -limit
     return tuple(_float(f"{prefix}_{axis}{suffix}", unit, f"{meaning}, {axis}", low, limit) for axis in "xyz")
 
@@ -96,15 +94,11 @@ ROAD_FRAME = _int("road_frame", "", "Number of the picture in the road video, fr
 EGO_FRAME = _int("ego_frame", "", "Number of the picture in the eye tracker's video, from 0")
 STATUS = (
     required(_string("angle_status", "Why ray and angles are there, or are not", list(Status))),
-    required(
-        _string("location_status", "Why the location on the road view is there, or is not", list(Status))
-    ),
+    required(_string("location_status", "Why the location on the road view is there, or is not", list(Status))),
 )
 RAY = (
     *_vector("ray", "", "", "Gaze, unit vector in the driver-camera frame", 1),
-    *_vector(
-        "eye_mid", "_mm", "mm", "Origin of the ray, midway between the eyeball centres, driver-camera frame"
-    ),
+    *_vector("eye_mid", "_mm", "mm", "Origin of the ray, midway between the eyeball centres, driver-camera frame"),
     _float("gaze_error_deg", "deg", "Standard deviation of the ray, isotropic", 0),
     *_angles("", "Gaze in the face frame"),
     *_angles("car_", "Gaze in the car frame, 0 straight ahead"),
@@ -123,9 +117,7 @@ FACE = (
     *_box("left_eye", "Driver's left eye on the driver frame"),
     *_box("right_eye", "Driver's right eye on the driver frame"),
     *(
-        _float(
-            f"landmark_{name}_{axis}_px", "px", f"Landmark {name} (the driver's own side) on the driver frame"
-        )
+        _float(f"landmark_{name}_{axis}_px", "px", f"Landmark {name} (the driver's own side) on the driver frame")
         for name in LANDMARKS
         for axis in "xy"
     ),
@@ -174,9 +166,7 @@ FRAMES = (
     EGO_FRAME,
     *EGO_POINT,
     *MEASURED,
-    _int(
-        "hops", "", "Frames over which the location was propagated since the last direct match; 0 is direct"
-    ),
+    _int("hops", "", "Frames over which the location was propagated since the last direct match; 0 is direct"),
     *IMU,
     SPEED,
 )
@@ -184,9 +174,7 @@ FRAMES = (
 
 def _labels_of_eye(side: str) -> tuple[Column, ...]:
     return (
-        *_vector(
-            f"{side}_eye_ray", "", "", f"Gaze of the {side} eye, unit vector in the driver-camera frame", 1
-        ),
+        *_vector(f"{side}_eye_ray", "", "", f"Gaze of the {side} eye, unit vector in the driver-camera frame", 1),
         *_vector(f"{side}_eyeball", "_mm", "mm", f"Centre of the {side} eyeball in the driver-camera frame"),
         *_angles(f"{side}_eye_in_head_", f"Gaze of the {side} eye in the face frame"),
         _float(f"{side}_eye_visible_frac", "", f"Share of the {side} eye's opening that nothing hides", 0, 1),
@@ -202,9 +190,7 @@ LABELS = (
     *_labels_of_eye("right"),
     *_vector("target", "_mm", "mm", "Point that the driver looks at, car frame"),
     _float("face_visible_frac", "", "Share of the face that nothing hides", 0, 1),
-    _string(
-        "mask", "Mask image, path inside the session: 1 skin, 2 left eye, 3 right eye, 4 in front of the face"
-    ),
+    _string("mask", "Mask image, path inside the session: 1 skin, 2 left eye, 3 right eye, 4 in front of the face"),
     *PERSON,
 )
 GAZE = (
@@ -414,9 +400,7 @@ class SessionHeader(Record):
     hand_of_drive: HandOfDrive | None = Field(default=None, description="Side of the car the driver sits on")
     camera_position: Text | None = Field(default=None, description="Where the driver camera is mounted")
     weather: Text | None = Field(default=None, description="Weather")
-    time_of_day: Literal["dawn", "day", "dusk", "night"] | None = Field(
-        default=None, description="Time of day"
-    )
+    time_of_day: Literal["dawn", "day", "dusk", "night"] | None = Field(default=None, description="Time of day")
     traffic: Literal["light", "moderate", "dense"] | None = Field(default=None, description="Traffic")
     road_type: Text | None = Field(default=None, description="Kind of road")
     glasses: Glasses | None = Field(default=None, description="What the driver wears")

@@ -181,9 +181,7 @@ def write_table(path: Path, columns: Sequence[Column], data: Mapping[str, Any]) 
     write_batches(path, columns, [encode(str(path), columns, data)])
 
 
-def encode(
-    where: str, columns: Sequence[Column], data: Mapping[str, Any], first_row: int = 0
-) -> "RecordBatch":
+def encode(where: str, columns: Sequence[Column], data: Mapping[str, Any], first_row: int = 0) -> "RecordBatch":
     """Check rows against the schema and return them as one Arrow batch.
 
     `where` names the table and `first_row` is the number of the first row, both for the error's text.
@@ -196,9 +194,7 @@ def encode(
     for column in columns:
         values = data.get(column.name, [None] * rows)
         if len(values) != rows:
-            raise InputError(
-                f"{where}, column {column.name}", f"has {len(values)} rows, another column has {rows}"
-            )
+            raise InputError(f"{where}, column {column.name}", f"has {len(values)} rows, another column has {rows}")
         table[column.name] = _as_array(where, column, values, first_row)
     _check(where, columns, table, first_row)
     return batch(columns, [_cells(table[column.name]) for column in columns])
@@ -294,12 +290,8 @@ def sync_folder(folder: Path) -> None:
 def write_failure(path: Path, error: OSError) -> DashgazeError:
     """Say why `path` could not be written, and what mends it."""
     remedies = {
-        **dict.fromkeys(
-            (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another folder"
-        ),
-        **dict.fromkeys(
-            (errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable or choose another"
-        ),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another folder"),
+        **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable or choose another"),
         **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "create its folder first"),
         errno.EIO: "check the disk",
     }
@@ -452,9 +444,7 @@ def _from_arrow(where: str, column: Column, arrow: "ChunkedArray") -> NDArray[An
             raise InputError(f"{where}, column {column.name}", problem, "write the file anew")
         arrow = wide
     parts = [
-        _from_cells(column, list(chunk.to_pylist()))
-        if chunk.null_count
-        else _nullable(column, chunk.to_numpy())
+        _from_cells(column, list(chunk.to_pylist())) if chunk.null_count else _nullable(column, chunk.to_numpy())
         for chunk in arrow.chunks
     ]
     values = _join(column, parts)

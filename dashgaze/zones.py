@@ -129,9 +129,7 @@ class ZoneMap:
         corners = np.stack(
             [self.centres_mm + a * right + b * down for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))], axis=1
         )
-        return {
-            zone: np.stack(angles_from_rays(c), axis=-1) for zone, c in zip(self.zones, corners, strict=True)
-        }
+        return {zone: np.stack(angles_from_rays(c), axis=-1) for zone, c in zip(self.zones, corners, strict=True)}
 
     def _excess_deg(self, origins_mm: Floats, rays: Floats) -> Floats:
         """By how many degrees each ray (n) misses each zone (m); 0 inside, infinite behind the driver."""

@@ -45,7 +45,7 @@ KMH = 1 / 3.6
 class GazeSettings(Settings):
     """How single sights become glances."""
 
-    # ISO 15007: fixations under 0.12 s are no glances of their own; blinks are part of the glance around them.
+    # ISO 15007: fixations under 0.12 s are no glances of their own; blinks belong to the glance around them.
     vote_s: float = Field(default=0.24, ge=0.1, le=0.6, description="Window of the majority vote on the gaze")
     max_error_deg: float = Field(
         default=17.2, gt=0, le=90, description="A gaze less certain is not judged (openpilot: 0.3 rad)"
@@ -157,7 +157,7 @@ class CumulativeSettings(Settings):
     buffer_ends_s: float = Field(
         default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)"
     )
-    # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash or near-crash.
+    # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash.
     phone_notice_s: float = Field(
         default=2.0, ge=0.5, le=6, description="Down within its window (Klauer 2006, 2nd)"
     )
@@ -349,7 +349,7 @@ class GazeState:
     """The look at one mirror or the cluster, pending included."""
 
     def spent_away_s(self, free_s: float) -> tuple[float, float]:
-        """Return seconds off the road, of span and pending; looks at mirror or cluster count from `free_s` on."""
+        """Return span and pending seconds off the road; looks at mirror or cluster count from `free_s`."""
         if self.look is Look.AWAY:
             return self.span_s, self.look_pending_s
         if not self.look or self.driving_s <= free_s:
@@ -588,7 +588,7 @@ class Glances:
         )
 
     def _vote(self, judged: Seen, now: Seen, direct: bool) -> tuple[Look | None, float]:
-        """Take the time since the last judged sight into the vote; return what has settled, and until when."""
+        """Take the time since the last judged sight into the vote; return what settled, and until when."""
         votes = self._votes
         seconds = now.t_s - judged.t_s
         if (judged.look, judged.down, judged.phone) == (now.look, now.down, now.phone):

@@ -99,9 +99,7 @@ def open_url(url: str, connect_s: float, stall_s: float) -> cv2.VideoCapture:
     }
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, [number for pair in options.items() for number in pair])
     if not capture.isOpened():
-        raise InputError(
-            name, "answers, but gives no video", "check the path, the user name and the password"
-        )
+        raise InputError(name, "answers, but gives no video", "check the path, the user name and the password")
     refuse_oversize(capture, name)
     return capture
 
@@ -132,9 +130,7 @@ def refuse_oversize(capture: cv2.VideoCapture, name: str) -> None:
     width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     if width * height > MAX_PIXELS:
         capture.release()
-        raise InputError(
-            name, f"its pictures are {width:.0f} x {height:.0f} pixels, too large", "scale it down"
-        )
+        raise InputError(name, f"its pictures are {width:.0f} x {height:.0f} pixels, too large", "scale it down")
 
 
 def why_closed(path: Path) -> tuple[str, str]:
@@ -204,9 +200,7 @@ def _reach(url: str, connect_s: float) -> None:
     try:
         socket.create_connection(address, timeout=connect_s).close()
     except (OSError, UnicodeError) as error:  # a host name that IDNA cannot encode raises UnicodeError
-        reason = (
-            "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
-        )
+        reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
         raise InputError(
             name, f"cannot be reached ({reason.lower()})", "check the address and that the camera is on"
         ) from None

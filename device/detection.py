@@ -33,7 +33,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The part of a picture that a detector looks at: a square of `side_px` about `centre_px`, turned by `angle_deg`."""
+    """What a detector looks at: a square of `side_px` about `centre_px`, turned by `angle_deg`."""
 
     centre_px: tuple[float, float]
     side_px: float
@@ -50,7 +50,7 @@ class View:
         scale = self.side_px / input_px
         c, s = np.cos(np.radians(self.angle_deg)) * scale, np.sin(np.radians(self.angle_deg)) * scale
         turn = np.array([[c, -s], [s, c]])
-        return np.c_[turn, np.array(self.centre_px) - turn @ np.full(2, input_px / 2)]
+        return np.column_stack([turn, np.array(self.centre_px) - turn @ np.full(2, input_px / 2)])
 
 
 class Detector:
@@ -66,7 +66,11 @@ class Detector:
         n = self._input_px
         to_picture = view.to_picture(n)
         crop = cv2.warpAffine(
-            image, to_picture, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT
+            image,
+            to_picture,
+            (n, n),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
         )
         blob = cv2.cvtColor(crop, cv2.COLOR_BGR2RGB).astype(np.float32)[None] / 127.5 - 1
         boxes, logits = self._session.run(["boxes", "scores"], {"image": blob})
@@ -99,9 +103,7 @@ def _grid(n: int) -> NDArray[np.float64]:
     return (np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5) / n
 
 
-def _suppress(
-    scores: NDArray[np.float64], values: NDArray[np.float64]
-) -> list[tuple[float, NDArray[np.float64]]]:
+def _suppress(scores: NDArray[np.float64], values: NDArray[np.float64]) -> list[tuple[float, NDArray[np.float64]]]:
     """Score-weighted non-maximum suppression: each kept face is the weighted mean of those that overlap it."""
     low, high = values[:, :2] - values[:, 2:4] / 2, values[:, :2] + values[:, 2:4] / 2
     area = np.prod(high - low, axis=1)
@@ -119,8 +121,6 @@ def _suppress(
     return faces
 
 
-def _in_picture(
-    score: float, values: NDArray[np.float64], to_picture: NDArray[np.float64], scale: float
-) -> Detection:
+def _in_picture(score: float, values: NDArray[np.float64], to_picture: NDArray[np.float64], scale: float) -> Detection:
     points = np.r_[values[None, :2], values[4:].reshape(_KEYPOINTS, 2)] @ to_picture[:, :2].T + to_picture[:, 2]
     return Detection(score, points[0], values[2:4] * scale, points[1:])

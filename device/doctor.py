@@ -108,9 +108,7 @@ def _check_processor(root: Path) -> Check:
         key, _, value = line.partition(":")
         if key.strip().lower() in ("flags", "features"):
             flags.update(value.split())
-    known = [
-        flag for flag in ("avx2", "fma", "avx512f", "avx_vnni", "neon", "asimd", "asimddp") if flag in flags
-    ]
+    known = [flag for flag in ("avx2", "fma", "avx512f", "avx_vnni", "neon", "asimd", "asimddp") if flag in flags]
     detail = f"{len(os.sched_getaffinity(0))} cores, {' '.join(known) or 'no vector instructions found'}"
     if {"avx2", "fma"} <= flags or "asimd" in flags:
         return Check("processor", True, detail)
@@ -156,9 +154,7 @@ def _check_camera(root: Path, settings: SourceSettings) -> Check:
     """The first V4L2 device that gives a picture; the others are often metadata nodes of the same camera."""
     devices = sorted((root / "dev").glob("video[0-9]*"), key=lambda device: natural_key(device.name))
     if not devices:
-        return Check(
-            "camera", None, "no V4L2 camera", "plug one in; video files and streams work without one"
-        )
+        return Check("camera", None, "no V4L2 camera", "plug one in; video files and streams work without one")
     failures: list[DashgazeError] = []
     for device in devices:
         try:
@@ -190,9 +186,7 @@ def _check_clock() -> Check:
     now = datetime.now(UTC)
     detail = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if now < _EARLIEST:
-        return Check(
-            "clock", False, f"{detail} is past", "timedatectl set-ntp true, or a new battery for the clock"
-        )
+        return Check("clock", False, f"{detail} is past", "timedatectl set-ntp true, or a new battery for the clock")
     synchronised = _is_synchronised()
     if synchronised:
         return Check("clock", True, f"{detail}, synchronised")

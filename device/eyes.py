@@ -30,7 +30,10 @@ class EyeSettings(Settings):
     """Lids and mouth."""
 
     normal_aperture_frac: float = Field(
-        0.30, gt=0.1, lt=0.8, description="population's lid distance over eye width, until the driver's own is known"
+        0.30,
+        gt=0.1,
+        lt=0.8,
+        description="population's lid distance over eye width, until the driver's own is known",
     )
     closed_below_frac: float = Field(0.2, gt=0, lt=1, description="eyes count as closed at or below it (P80)")
     open_above_frac: float = Field(0.3, gt=0, lt=1, description="closed eyes count as open again above it")
@@ -65,7 +68,7 @@ class EyeJudge:
 
     @property
     def normal_aperture_frac(self) -> float:
-        """This driver's usual lid distance over eye width: the median while open."""
+        """The driver's usual lid distance over eye width: the median while open."""
         cumulative = np.cumsum(self._weights)
         return float(np.interp(cumulative[-1] / 2, cumulative, _BINS))
 
@@ -131,4 +134,4 @@ def _mouth_open(landmarks_px: NDArray[np.float32], jaw_open: float) -> float:
     points = landmarks_px[:, :2]
     gap = np.linalg.norm(points[_LIPS[0]] - points[_LIPS[1]])
     width = np.linalg.norm(points[_MOUTH_CORNERS[0]] - points[_MOUTH_CORNERS[1]])
-    return float(np.clip(min(gap / max(width, 1e-6), jaw_open), 0, 1))
+    return float(np.clip(min(float(gap / max(float(width), 1e-6)), jaw_open), 0, 1))

@@ -2,9 +2,9 @@
 
 While a face is tracked, its mesh gives the region for the next frame; every `redetect_s` the detector checks it, since
 tracking alone drifts. Landmarks are smoothed as MediaPipe smooths them (one-euro, speed in face widths), the region of
-the next frame comes from the unsmoothed ones. A frame without a face gets the short-range detector at once, and every `search_s` a search: the
-full-range detector, turned and enlarged views, an equalised picture. What a search finds counts when the mesh network
-confirms it.
+the next frame comes from the unsmoothed ones. A frame without a face gets the short-range detector at once, and every
+`search_s` a search: the full-range detector, turned and enlarged views, an equalised picture. What a search finds counts
+when the mesh network confirms it.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ from dashgaze.device.settings import Settings
 from dashgaze.tables import Status
 from dashgaze.zones import HandOfDrive
 
-
 _DRIFT = 0.2  # of the region's side: the detector's own box is no more certain
 
 _STALE_S = 0.5  # after a longer gap a face is looked for anew
@@ -39,19 +38,22 @@ class FaceSettings(Settings):
         "auto", description="half of the picture where the driver sits; auto follows from the hand of drive"
     )
     driver_patience_s: float = Field(
-        3.0, ge=0, description="how long the driver's place is kept before a face elsewhere is taken for the driver"
+        3.0,
+        ge=0,
+        description="how long the driver's place is kept before a face elsewhere is taken for the driver",
     )
     smallest_face_frac: float = Field(
-        0.03, gt=0, lt=1, description="faces narrower than this share of the picture's long side are not the driver"
+        0.03,
+        gt=0,
+        lt=1,
+        description="faces narrower than this share of the picture's long side are not the driver",
     )
 
 
 class FaceTracker:
     """The faces stage of the loop."""
 
-    def __init__(
-        self, bundle: Bundle, settings: FaceSettings, hand_of_drive: HandOfDrive
-    ) -> None:
+    def __init__(self, bundle: Bundle, settings: FaceSettings, hand_of_drive: HandOfDrive) -> None:
         thresholds = bundle.manifest.thresholds
         self._score = thresholds["detector_score"]
         self._search_score = thresholds["detector_second_chance_score"]

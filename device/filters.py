@@ -9,8 +9,8 @@ from dashgaze.geometry import Floats
 class OneEuroFilter:
     """The one-euro filter (Casiez, Roussel and Vogel 2012), for an array of any shape, each element on its own.
 
-    Slow signals are smoothed by a first-order low-pass of `min_cutoff_hz`; the cutoff rises with speed, by `beta` Hz for
-    each unit a second, so that quick movements pass. A gap longer than `gap_s` starts afresh.
+    Slow signals are smoothed by a first-order low-pass of `min_cutoff_hz`; the cutoff rises with speed, by `beta` Hz
+    for each unit a second, so that quick movements pass. A gap longer than `gap_s` starts afresh.
     """
 
     def __init__(self, min_cutoff_hz: float, beta: float, speed_cutoff_hz: float = 1.0, gap_s: float = 0.5) -> None:

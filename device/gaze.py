@@ -81,7 +81,12 @@ class GeometricGaze:
         return self._open_eyed(frame, face.landmarks_px, head, eyes, apertures)
 
     def _open_eyed(
-        self, frame: Frame, landmarks_px: NDArray[np.float32], head: HeadPose, eyes: Eyes, apertures: Apertures
+        self,
+        frame: Frame,
+        landmarks_px: NDArray[np.float32],
+        head: HeadPose,
+        eyes: Eyes,
+        apertures: Apertures,
     ) -> Gaze:
         eye_px = _eye_width_px(landmarks_px)
         usable = eye_px >= self._settings.smallest_eye_px and abs(head.yaw_deg) < _FAR_YAW_DEG
@@ -130,11 +135,12 @@ class GeometricGaze:
         before_s, seat_mm = self._seat
         seat_mm = seat_mm + (1 - np.exp(-(t_s - before_s) / _SEAT_S)) * (eye_mid_mm - seat_mm)
         self._seat = (t_s, seat_mm)
-        return np.clip(self._car_from_camera @ (eye_mid_mm - seat_mm), -300, 300)
+        in_car: Floats = self._car_from_camera @ (eye_mid_mm - seat_mm)
+        return np.clip(in_car, -300, 300)
 
 
 def _error_deg(base_deg: float, head: HeadPose, eye_px: float) -> float:
-    """Standard deviation per axis: what fits leave over, the head's turn and uncertainty, half a pixel of iris noise."""
+    """Standard deviation per axis: what the fits leave over, the head's turn and doubt, half a pixel of iris noise."""
     turned_deg = _TURNED_ERROR * max(abs(head.yaw_deg) - _TURNED_YAW_DEG, 0.0)
     # Half an eye width is the radius of the globe, about.
     pixel_deg = float(np.degrees(0.5 / max(eye_px / 2, 1.0))) * _AZIMUTH_GAIN

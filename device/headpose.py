@@ -60,26 +60,26 @@ class HeadPoseEstimator:
 
     def fit(self, landmarks_px: NDArray[np.float32]) -> HeadPose | None:
         """Pose of a face whose landmarks (478, 3) are known; None where no face in front of the camera fits."""
-        points = landmarks_px[: 468 : _STRIDE].astype(np.float64)
+        points = landmarks_px[:468:_STRIDE].astype(np.float64)
         aligned = _align(self._model, points, self._camera) if np.isfinite(points).all() else None
         if aligned is None:
             return None
-        rotation, position = aligned
-        vector, position = cv2.solvePnPRefineLM(
+        rotation, start_mm = aligned
+        vector, refined = cv2.solvePnPRefineLM(
             self._model,
             points[:, :2],
             self._camera.matrix,
             self._distortion,
             cv2.Rodrigues(rotation)[0],
-            position.reshape(3, 1).copy(),
+            start_mm.reshape(3, 1).copy(),
             _REFINE,
         )
-        reprojected = cv2.projectPoints(self._model, vector, position, self._camera.matrix, self._distortion)[0]
+        reprojected = cv2.projectPoints(self._model, vector, refined, self._camera.matrix, self._distortion)[0]
         error_px = float(np.sqrt(((reprojected[:, 0] - points[:, :2]) ** 2).sum(axis=1).mean()))
-        position = position.ravel()
+        position = np.asarray(refined, dtype=float).ravel()
         if not (np.isfinite(position).all() and np.isfinite(error_px) and position[2] > 0):
             return None
-        mean, apart_deg = _halfway(cv2.Rodrigues(vector)[0], rotation)
+        mean, apart_deg = _halfway(np.asarray(cv2.Rodrigues(vector)[0], dtype=float), rotation)
         yaw, pitch, roll = facing_angles_deg(mean)
         return HeadPose(mean, position, yaw, pitch, roll, error_px, apart_deg)
 

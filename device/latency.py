@@ -8,7 +8,7 @@ _DECADES = 8
 
 
 class LatencyHistogram:
-    """Durations in logarithmic bins from a microsecond to 100 s; a percentile is right to 2.3 %, the maximum exactly."""
+    """Durations in logarithmic bins, 1 us to 100 s; a percentile is right to 2.3 %, the maximum exactly."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(_STEPS_PER_DECADE * _DECADES, dtype=np.int64)

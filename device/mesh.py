@@ -59,7 +59,7 @@ class Region:
         """Affine map (2, 3) from a crop of `crop_px` to the picture."""
         c, s = (f(self.angle_rad) * self.side_px / crop_px for f in (np.cos, np.sin))
         turn = np.array([[c, -s], [s, c]])
-        return np.c_[turn, np.array([self.x_px, self.y_px]) - turn @ np.full(2, crop_px / 2)]
+        return np.column_stack([turn, np.array([self.x_px, self.y_px]) - turn @ np.full(2, crop_px / 2)])
 
 
 class Mesh:

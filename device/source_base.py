@@ -33,13 +33,9 @@ class SourceSettings(Settings):
         description="when the first frame of a file was taken, ISO 8601; UTC where it names no zone",
     )
     folder_fps: float = Field(default=1.0, gt=0, le=1000, description="stills per second of `t_s`")
-    camera_size_px: tuple[int, int] = Field(
-        default=(1280, 720), description="width and height to ask a camera for"
-    )
+    camera_size_px: tuple[int, int] = Field(default=(1280, 720), description="width and height to ask a camera for")
     camera_fps: float = Field(default=30.0, gt=0, le=480, description="frames per second to ask a camera for")
-    tick_s: float = Field(
-        default=0.1, gt=0, le=1, description="longest wait of a live source before it yields None"
-    )
+    tick_s: float = Field(default=0.1, gt=0, le=1, description="longest wait of a live source before it yields None")
     connect_s: float = Field(default=10.0, gt=0, le=120, description="longest wait for a stream to open")
     stall_s: float = Field(
         default=5.0, gt=0, le=60, description="a live source without a picture for this long is lost"

@@ -47,9 +47,7 @@ class StillsSource(Source):
             image = self._upright(image, self._settings.mirror)
             yield Frame(index, t_s, image, utc_ns(self._settings.start_utc, t_s))
         if self.unreadable == len(self._paths):
-            raise InputError(
-                self.name, "not one of its pictures can be decoded", "check that they are pictures"
-            )
+            raise InputError(self.name, "not one of its pictures can be decoded", "check that they are pictures")
 
 
 def _stills_of(path: Path) -> list[Path]:
@@ -65,9 +63,7 @@ def _stills_of(path: Path) -> list[Path]:
         raise InputError(str(path), f"cannot be listed ({error.strerror})", "check its permissions") from None
     if not stills:
         kinds = " ".join(sorted(STILL_SUFFIXES))
-        raise InputError(
-            str(path), f"holds no pictures ({kinds})", "name a folder with pictures, or a video file"
-        )
+        raise InputError(str(path), f"holds no pictures ({kinds})", "name a folder with pictures, or a video file")
     return sorted(stills, key=lambda still: (natural_key(still.name), still.name))
 
 

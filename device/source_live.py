@@ -51,9 +51,7 @@ class LiveSource(Source):
         first = _first_picture(capture, settings.stall_s)
         if first is None:
             capture.release()
-            raise InputError(
-                name, "opens, but gives no picture", "name another camera; `dashgaze doctor` lists them"
-            )
+            raise InputError(name, "opens, but gives no picture", "name another camera; `dashgaze doctor` lists them")
         self._start_s = time.monotonic()
         self._changed = threading.Condition()
         self._shot: _Shot | None = _Shot(first, 0, 0.0, time.time_ns())
@@ -99,9 +97,7 @@ class LiveSource(Source):
             self._lose(f"no picture for {self._settings.stall_s:g} s")
         limit_s = self._settings.reconnect_s
         if limit_s is not None and self._lost_s is not None and now_s - self._lost_s > limit_s:
-            raise DashgazeError(
-                self.name, f"was lost and did not return within {limit_s:g} s", "check its cable"
-            )
+            raise DashgazeError(self.name, f"was lost and did not return within {limit_s:g} s", "check its cable")
 
     def _lose(self, reason: str) -> None:
         with self._changed:

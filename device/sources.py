@@ -53,9 +53,7 @@ def open_source(spec: str, settings: SourceSettings | None = None) -> Source:
     if stat.S_ISCHR(mode):
         return _open_camera(path, settings)
     if not stat.S_ISREG(mode):
-        raise InputError(
-            spec or "source", "is no file", "name a video, a folder of pictures, a camera or a URL"
-        )
+        raise InputError(spec or "source", "is no file", "name a video, a folder of pictures, a camera or a URL")
     if path.suffix.lower() in STILL_SUFFIXES:
         return StillsSource(path, settings)
     return FileSource("file", spec, captures.open_file(path), settings)
@@ -71,9 +69,7 @@ def _open_camera(device: Path, settings: SourceSettings) -> Source:
 def _open_url(url: str, settings: SourceSettings) -> Source:
     name = captures.safe_name(url)
     if url.partition("://")[0].lower() not in captures.SCHEMES:
-        raise InputError(
-            name, "is of a kind that is not supported", f"use one of {', '.join(captures.SCHEMES)}"
-        )
+        raise InputError(name, "is of a kind that is not supported", f"use one of {', '.join(captures.SCHEMES)}")
 
     def reopen() -> cv2.VideoCapture:
         return captures.open_url(url, settings.connect_s, settings.stall_s)

@@ -1,7 +1,7 @@
 """The loop: builds the stages from configuration, runs a source through them, and leaves a drive.
 
-    source -> faces -> gaze -> attention -> events -> outputs
-                 +---- adaptation.observe(frame, gaze) -> calibration | None, which gaze takes over between frames
+source -> faces -> gaze -> attention -> events -> outputs
+             +---- adaptation.observe(frame, gaze) -> calibration | None, which gaze takes over between frames
 """
 
 import platform
@@ -102,7 +102,11 @@ class Stages:
         if calibration is not None:
             self._take_over(calibration)
         judged = time.perf_counter()
-        for name, seconds in (("faces", found - start), ("gaze", looked - found), ("attention", judged - looked)):
+        for name, seconds in (
+            ("faces", found - start),
+            ("gaze", looked - found),
+            ("attention", judged - looked),
+        ):
             self.latencies[name].add(seconds * 1000)
         return Seen(frame, face, gaze, attention, calibration)
 
@@ -284,7 +288,9 @@ class _Run:
             assert camera is not None
             self._annotator = Annotator(self._config.annotate, camera.project, self._stages.zones.outlines_deg())
             path = self._out.with_name(self._out.name + ".annotated.webm")
-            self._video = self._stack.enter_context(AnnotatedVideo(path, self._config.annotate.video_fps, self._source.live))
+            self._video = self._stack.enter_context(
+                AnnotatedVideo(path, self._config.annotate.video_fps, self._source.live)
+            )
         self._view.start(self._source.name, self._source.frame_count)
 
     def _count(self, seen: Seen) -> None:
@@ -295,8 +301,9 @@ class _Run:
         self._alerts.update(str(change.kind) for change in seen.attention.changes if change.level > Level.NONE)
         if seen.calibration is not None:
             if self._calibration is None:
-                found = f"road centre {seen.calibration.azimuth_deg:+.0f} deg right, {seen.calibration.elevation_deg:+.0f} deg up"
-                self._event(seen.frame.t_s, "adaptation_ready", found)
+                azimuth, elevation = seen.calibration.azimuth_deg, seen.calibration.elevation_deg
+                message = f"road centre {azimuth:+.0f} deg right, {elevation:+.0f} deg up"
+                self._event(seen.frame.t_s, "adaptation_ready", message)
             self._calibration = seen.calibration
 
     def _record(self, seen: Seen) -> None:

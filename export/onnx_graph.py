@@ -60,9 +60,7 @@ class Net:
         return name
 
 
-def to_onnx(
-    graph: TfliteGraph, inputs: Sequence[str], outputs: dict[str, tuple[int, tuple[int, ...]]]
-) -> bytes:
+def to_onnx(graph: TfliteGraph, inputs: Sequence[str], outputs: dict[str, tuple[int, tuple[int, ...]]]) -> bytes:
     """The ONNX file of a TensorFlow Lite graph.
 
     `inputs` names its inputs; `outputs` gives, for each output to keep, its place among the graph's outputs
@@ -143,9 +141,7 @@ class _Converter:
             return name
         return self.net.add("Transpose", [name], f"{name}.last", perm=_TO_CHANNELS_LAST)
 
-    def _add_activated(
-        self, operator: Operator, op: str, inputs: Sequence[str], output: str, **kw: Any
-    ) -> None:
+    def _add_activated(self, operator: Operator, op: str, inputs: Sequence[str], output: str, **kw: Any) -> None:
         """Adds a node and, behind it, the activation that TensorFlow Lite fuses into the operator."""
         function = operator.options.FusedActivationFunction()
         if function == tflite.ActivationFunctionType.NONE:
@@ -221,9 +217,7 @@ class _Converter:
             left, right = _same_padding(width, size[1], strides[1])
         source = self._value(operator.inputs[0])
         pads = [top, left, bottom, right]
-        self._add_activated(
-            operator, "MaxPool", [source], output, kernel_shape=size, strides=strides, pads=pads
-        )
+        self._add_activated(operator, "MaxPool", [source], output, kernel_shape=size, strides=strides, pads=pads)
         self.planar.add(operator.output)
 
     def _pad(self, operator: Operator, output: str) -> None:
@@ -234,9 +228,7 @@ class _Converter:
         elif not amounts[:3].any() and amounts[3, 0] == 0 and source in self.planar:
             channels = self.graph.shapes[source][3]
             extended = np.eye(channels + amounts[3, 1], channels, dtype=np.float32)[:, :, None, None]
-            self.net.add(
-                "Conv", [self._value(source), self.net.constant(f"{output}.weight", extended)], output
-            )
+            self.net.add("Conv", [self._value(source), self.net.constant(f"{output}.weight", extended)], output)
             self.planar.add(operator.output)
         else:
             raise DashgazeError("tflite", f"padding by {amounts.tolist()} is not supported")
@@ -245,16 +237,12 @@ class _Converter:
         slope = self.graph.constants[operator.inputs[1]].reshape(-1, 1, 1)
         if len(slope) != self.graph.shapes[operator.output][3]:
             raise DashgazeError("tflite", "PRelu with a slope per pixel is not supported")
-        self.net.add(
-            "PRelu", [self._value(operator.inputs[0]), self.net.constant(f"{output}.slope", slope)], output
-        )
+        self.net.add("PRelu", [self._value(operator.inputs[0]), self.net.constant(f"{output}.slope", slope)], output)
         self.planar.add(operator.output)
 
     def _reduce(self, op: str) -> Callable[[Operator, str], None]:
         def convert(operator: Operator, output: str) -> None:
-            axes = self._integers(
-                f"{output}.axes", self.graph.constants[operator.inputs[1]].reshape(-1).tolist()
-            )
+            axes = self._integers(f"{output}.axes", self.graph.constants[operator.inputs[1]].reshape(-1).tolist())
             source = self._channels_last(operator.inputs[0])
             self.net.add(op, [source, axes], output, keepdims=int(operator.options.KeepDims()))
 
@@ -283,9 +271,7 @@ class _Converter:
 
     def _concatenate(self, operator: Operator, output: str) -> None:
         axis = operator.options.Axis() % len(self.graph.shapes[operator.output])
-        self._add_activated(
-            operator, "Concat", [self._channels_last(i) for i in operator.inputs], output, axis=axis
-        )
+        self._add_activated(operator, "Concat", [self._channels_last(i) for i in operator.inputs], output, axis=axis)
 
     def _resize(self, operator: Operator, output: str) -> None:
         options = operator.options
@@ -315,10 +301,7 @@ class _Converter:
 
 
 def _takes_padding(operator: Operator) -> bool:
-    return (
-        operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D")
-        and operator.options.Padding() == tflite.Padding.VALID
-    )
+    return operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and operator.options.Padding() == tflite.Padding.VALID
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

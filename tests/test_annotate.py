@@ -231,9 +231,7 @@ def test_the_strip_shows_zones_where_they_were_seen_and_nothing_before():
     canvas = watch_for(drawer, 5, 10.0, Zone.PHONE_LAP)
     x, y, width, height = annotate._lanes((12, 612, 860, 96))["zone"]
     row = canvas[y + height // 2, x : x + width]
-    counts = [
-        close_to(row[None], ZONE_RGB[zone], 6) / width * 30 for zone in (Zone.ROAD_AHEAD, Zone.PHONE_LAP)
-    ]
+    counts = [close_to(row[None], ZONE_RGB[zone], 6) / width * 30 for zone in (Zone.ROAD_AHEAD, Zone.PHONE_LAP)]
     assert counts == pytest.approx([10.0, 5.0], abs=0.3)
     assert (row[: width // 3] == row[0]).all()
 
@@ -283,9 +281,7 @@ def test_the_banner_slides_in_stays_and_leaves():
 
 def test_a_face_is_squares_and_the_rest_of_the_picture_is_untouched():
     image = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    hidden = pixelate_faces(
-        image, face(status=Status.OK, box_px=(200.0, 100.0, 300.0, 220.0), faces_visible=1)
-    )
+    hidden = pixelate_faces(image, face(status=Status.OK, box_px=(200.0, 100.0, 300.0, 220.0), faces_visible=1))
     inside = hidden[100:221, 200:301].reshape(-1, 3)
     assert len(np.unique(inside, axis=0)) < 120
     changed = (hidden != image).any(axis=-1)

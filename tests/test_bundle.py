@@ -45,13 +45,9 @@ STRANGER = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 
 def manifest_for(files: dict[str, bytes]) -> Manifest:
     source = Source(name="made here", version="1", file="nothing", sha256=sha256_of(b""))
-    image = Tensor(
-        name="image", shape=(1, "height", 3), type="float32", range=(0, 1), colour_order="RGB", meaning="x"
-    )
+    image = Tensor(name="image", shape=(1, "height", 3), type="float32", range=(0, 1), colour_order="RGB", meaning="x")
     parts = {
-        file.split(".")[0]: Part(
-            file=file, sha256=sha256_of(data), licence="MIT", source=source, inputs=(image,)
-        )
+        file.split(".")[0]: Part(file=file, sha256=sha256_of(data), licence="MIT", source=source, inputs=(image,))
         for file, data in files.items()
     }
     return Manifest(name="test", version="1", created=datetime(2026, 1, 1, tzinfo=UTC), parts=parts)
@@ -174,9 +170,7 @@ def test_a_signature_of_the_wrong_size_is_refused(signed, size):
     assert_one_line(error, "manifest.sig")
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema_version": "1"}']
-)
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema_version": "1"}'])
 def test_a_manifest_that_is_not_one_is_refused(signed, text):
     resign(signed, text)
     with pytest.raises(InputError) as error:
@@ -329,9 +323,7 @@ def test_a_failed_write_leaves_the_old_bundle(signed, tmp_path, monkeypatch):
 def test_keys_are_read_from_pem_and_base64(tmp_path, signed):
     private = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "private.pem").write_bytes(private)
-    (tmp_path / "public.pem").write_bytes(
-        PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    (tmp_path / "public.pem").write_bytes(PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     (tmp_path / "public.b64").write_bytes(b64encode(PUBLIC.public_bytes_raw()) + b"\n")
     assert read_private_key(tmp_path / "private.pem").public_key() == PUBLIC
     for name in ("public.pem", "public.b64"):
@@ -357,9 +349,7 @@ def test_the_packaged_bundle_is_the_pinned_one_and_complete():
     bundle = packaged_bundle()
     assert bundle.manifest_sha256 == PACKAGED_MANIFEST_SHA256
     bundle.verify()
-    assert {"detector", "detector_full", "mesh", "blendshapes", "canonical_face"} <= set(
-        bundle.manifest.parts
-    )
+    assert {"detector", "detector_full", "mesh", "blendshapes", "canonical_face"} <= set(bundle.manifest.parts)
     assert {p.name for p in bundle.path.iterdir()} == {
         "manifest.json",
         *(part.file for part in bundle.manifest.parts.values()),

@@ -27,7 +27,10 @@ def test_a_file_changes_what_it_names_and_the_command_line_goes_first(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("[vehicle]\nhand_of_driv = 'left'\n", r"car\.toml, vehicle\.hand_of_driv: unknown key; known keys: .*hand_of_drive"),
+        (
+            "[vehicle]\nhand_of_driv = 'left'\n",
+            r"car\.toml, vehicle\.hand_of_driv: unknown key; known keys: .*hand_of_drive",
+        ),
         ("[steering]\n", r"steering: unknown key"),
         ("[camera]\nfov_deg = 500\n", r"camera\.fov_deg: .*less than 170"),
         ("[camera]\nfov_deg = 'wide'\n", r"camera\.fov_deg"),

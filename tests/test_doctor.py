@@ -98,9 +98,7 @@ def test_a_network_is_timed_by_running_it(tmp_path: Path, size: int | str) -> No
     data = model.SerializeToString()
     source = Source(name="neg", version="1", file="neg.onnx", sha256=sha256_of(data))
     part = Part(file="neg.onnx", sha256=sha256_of(data), licence="Apache-2.0", source=source)
-    manifest = Manifest(
-        name="neg", version="1", created=datetime(2026, 1, 1, tzinfo=UTC), parts={"neg": part}
-    )
+    manifest = Manifest(name="neg", version="1", created=datetime(2026, 1, 1, tzinfo=UTC), parts={"neg": part})
     bundle = write_bundle(tmp_path / "bundle", manifest, {"neg.onnx": data})
     assert 0 < time_network_ms(bundle, "neg") < 100
 

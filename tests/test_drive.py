@@ -63,9 +63,7 @@ def record(path: Path, seconds: int) -> Path:
     with DriveWriter(path, HEADER) as drive:
         for t_s in range(seconds):
             drive.append(row(t_s))
-        drive.event(
-            {"t_s": 1.5, "kind": "no_face", "level": "notice", "rule": "r", "message": "m", "measured": 2}
-        )
+        drive.event({"t_s": 1.5, "kind": "no_face", "level": "notice", "rule": "r", "message": "m", "measured": 2})
         drive.event(Event(t_s=2.0, kind="stopped"))
         drive.close({"frames": seconds, "latency_ms": {"p50": 3.5}})
     return path

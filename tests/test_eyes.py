@@ -48,7 +48,10 @@ def test_open_eyes_are_open_and_closed_ones_closed():
 
 
 def test_openness_falls_as_the_lids_do():
-    values = [judge_of().judge(0.0, *face_with(a, b))[0].openness_left_frac for a, b in ((0.3, 0.15), (0.2, 0.35), (0.12, 0.5))]
+    values = [
+        judge_of().judge(0.0, *face_with(a, b))[0].openness_left_frac
+        for a, b in ((0.3, 0.15), (0.2, 0.35), (0.12, 0.5))
+    ]
     assert values == sorted(values, reverse=True)
 
 

@@ -29,7 +29,9 @@ elevation = st.floats(-89, 89)
 direction = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: np.linalg.norm(v) > 0.1)
 # A dashcam's lens: rational model, monotonic over the picture.
 WIDE = Camera.from_parameters(
-    (1920, 1080), [[900, 0, 950], [0, 905, 545], [0, 0, 1]], [-0.2, 0.05, 1e-3, -5e-4, -0.004, 0.02, 0.01, -0.001]
+    (1920, 1080),
+    [[900, 0, 950], [0, 905, 545], [0, 0, 1]],
+    [-0.2, 0.05, 1e-3, -5e-4, -0.004, 0.02, 0.01, -0.001],
 )
 
 

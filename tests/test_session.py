@@ -47,9 +47,7 @@ HEADER = SessionHeader(
         ),
     ),
     rig=Rig(
-        driver_to_road=DriverToRoad(
-            R=((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)), t_mm=(0.0, 0.0, -40.0)
-        ),
+        driver_to_road=DriverToRoad(R=((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)), t_mm=(0.0, 0.0, -40.0)),
         ego_to_face=EgoToFace(R=EYE3, method="procrustes", residual_deg=1.5),
     ),
     sources=(Source(name="front.mp4", sha256="ab" * 32),),
@@ -160,9 +158,7 @@ def test_an_error_names_the_row_of_the_table_not_of_the_chunk(tmp_path) -> None:
     with write_session(tmp_path / "s") as session:
         session.append("frames", frames(0, 5))
         wrong = frames(5, 3) | {"zone": ["road_ahead", "moon", None]}
-        with pytest.raises(
-            InputError, match=r"frames.parquet, column zone, row 6: 'moon' is none of road_ahead"
-        ):
+        with pytest.raises(InputError, match=r"frames.parquet, column zone, row 6: 'moon' is none of road_ahead"):
             session.append("frames", wrong)
         with pytest.raises(InputError, match=r"frames.parquet, column t_s, row 5: goes backward"):
             session.append("frames", frames(3, 2))

@@ -72,9 +72,7 @@ def test_mirror_flips_left_and_right(tmp_path: Path) -> None:
     assert {red_corner(frame.image) for frame in frames} == {"top right"}
 
 
-@pytest.mark.parametrize(
-    "start", ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00", "2026-03-01T13:00:00+01:00"]
-)
+@pytest.mark.parametrize("start", ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00", "2026-03-01T13:00:00+01:00"])
 def test_start_utc_stamps_every_frame(tmp_path: Path, start: str) -> None:
     settings = SourceSettings.model_validate({"start_utc": start})
     frames, _ = read(clips.write_video(tmp_path / "a.mp4", frames=3, fps=8), settings)
@@ -241,9 +239,7 @@ def test_what_cannot_be_read_is_said_in_one_line_with_a_remedy(
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    "spec", ["", "0" * 400, "a\0b.mp4", "no\nsuch.mp4", "999", "/dev/video998", "/dev/null"]
-)
+@pytest.mark.parametrize("spec", ["", "0" * 400, "a\0b.mp4", "no\nsuch.mp4", "999", "/dev/video998", "/dev/null"])
 def test_a_spec_that_names_nothing_is_refused(spec: str) -> None:
     with pytest.raises(InputError) as caught:
         open_source(spec)
@@ -339,18 +335,14 @@ def test_natural_order_is_the_order_of_numbers(numbers: list[int], prefix: str) 
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.sampled_from([None, 25.0]))
-def test_presentation_times_start_at_zero_and_rise_whatever_the_stamps(
-    stamps: list[float], fps: float | None
-) -> None:
+def test_presentation_times_start_at_zero_and_rise_whatever_the_stamps(stamps: list[float], fps: float | None) -> None:
     clock = PresentationClock(fps)
     times = [clock.rise_to(stamp) for stamp in stamps]
     assert times[:1] in ([], [0.0])
     assert all(a < b for a, b in pairwise(times))
 
 
-@given(
-    st.floats(-1e3, 1e3), st.lists(st.floats(1e-3, 1e3), max_size=30), st.sampled_from([None, 25.0, 240.0])
-)
+@given(st.floats(-1e3, 1e3), st.lists(st.floats(1e-3, 1e3), max_size=30), st.sampled_from([None, 25.0, 240.0]))
 def test_sound_stamps_are_kept(start_s: float, steps_s: list[float], fps: float | None) -> None:
     stamps = [start_s]
     for step_s in steps_s:
@@ -526,9 +518,7 @@ def test_an_unusable_url_is_refused(url: str) -> None:
 
 
 @given(
-    st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1).map(
-        lambda text: f"S{text}S"
-    ),
+    st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1).map(lambda text: f"S{text}S"),
     st.text(min_size=1).map(lambda text: f"S{text}S"),
 )
 def test_a_name_for_messages_holds_no_password(password: str, token: str) -> None:

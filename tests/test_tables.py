@@ -223,9 +223,7 @@ TEXT = (Column("x", "string", "", True, "x", values=("a", "b")),)
     ],
 )
 def test_a_narrower_type_of_another_writer_is_widened(tmp_path, columns, values, kind, read) -> None:
-    path = foreign(
-        tmp_path / "f.parquet", x=Array(values, type=kind), newer=Array([1, 2], type=DataType.int8())
-    )
+    path = foreign(tmp_path / "f.parquet", x=Array(values, type=kind), newer=Array([1, 2], type=DataType.int8()))
     table = read_table(path, columns)
     assert as_rows(table) == {"x": read}
 
@@ -276,9 +274,7 @@ def test_a_file_cut_anywhere_is_an_input_error(tmp_path) -> None:
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        with pytest.raises(
-            InputError, match="is empty" if size == 0 else "is cut short|is not a Parquet file"
-        ):
+        with pytest.raises(InputError, match="is empty" if size == 0 else "is cut short|is not a Parquet file"):
             read_table(path, COLUMNS)
 
 
@@ -305,9 +301,7 @@ def test_a_damaged_file_reads_or_is_an_input_error(tmp_path) -> None:
     assert all(line.startswith(str(path)) and "\n" not in line for line in refused)
 
 
-@pytest.mark.parametrize(
-    "content", [b"t_s,frame\n0,1\n", b"PAR1", b"PAR1PAR1", b"PAR1" + b"\xff" * 40 + b"PAR1"]
-)
+@pytest.mark.parametrize("content", [b"t_s,frame\n0,1\n", b"PAR1", b"PAR1PAR1", b"PAR1" + b"\xff" * 40 + b"PAR1"])
 def test_what_is_no_parquet_is_an_input_error(tmp_path, content) -> None:
     path = tmp_path / "t.parquet"
     path.write_bytes(content)
@@ -353,9 +347,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_else(tmp_path) -> Non
 
 def test_a_device_without_space_is_a_full_disk(tmp_path) -> None:
     (tmp_path / ".x.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(
-        DashgazeError, match=r"x.json: cannot be written: no space left on device; free some space"
-    ):
+    with pytest.raises(DashgazeError, match=r"x.json: cannot be written: no space left on device; free some space"):
         write_atomically(tmp_path / "x.json", b"{}")
     assert not any(tmp_path.iterdir())
 

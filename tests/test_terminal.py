@@ -33,9 +33,7 @@ class Clock:
 
 
 def console(terminal=True, **kwargs):
-    return Console(
-        file=io.StringIO(), force_terminal=terminal, width=80, height=24, color_system="truecolor", **kwargs
-    )
+    return Console(file=io.StringIO(), force_terminal=terminal, width=80, height=24, color_system="truecolor", **kwargs)
 
 
 def gaze(az=30.0, el=0.0, zone=Zone.CONSOLE, status=Status.OK, **kwargs):
@@ -79,9 +77,7 @@ def text_of(view, no_color=False):
 def test_the_view_fits_into_80_columns_and_24_rows(az, el, status, zone, level, share, message, count):
     view, _ = opened(count)
     seen = gaze(az, el, zone, status, eyes=Eyes(share, share, None, None))
-    attention = Attention(
-        level, (AlertKind.SLEEP,), (alert(1.0, message, level),) * 7, 2.0, 3.0, share, share
-    )
+    attention = Attention(level, (AlertKind.SLEEP,), (alert(1.0, message, level),) * 7, 2.0, 3.0, share, share)
     with view:
         send(view, seen, attention, index=3, t_s=40_000.0)
         lines = text_of(view).splitlines()
@@ -285,9 +281,7 @@ def test_a_summary_without_numbers_has_dashes():
 def test_checks_say_what_mends_what_is_wrong():
     doctor = pytest.importorskip("dashgaze.device.doctor")
     page = Console(file=io.StringIO(), width=80)
-    print_checks(
-        [doctor.Check("clock", False, "says 1970", "set it"), doctor.Check("camera", True, "fine")], page
-    )
+    print_checks([doctor.Check("clock", False, "says 1970", "set it"), doctor.Check("camera", True, "fine")], page)
     text = page.file.getvalue()
     assert text.index("wrong") < text.index("set it") < text.index("camera")
 

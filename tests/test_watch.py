@@ -1,4 +1,4 @@
-"""`dashgaze watch` as its user has it: a real clip in, a drive out; whatever goes wrong, one line and nothing half-written."""
+"""`dashgaze watch` as its user has it: a real clip in, a drive out; whatever goes wrong, one line."""
 
 import json
 import os
@@ -27,7 +27,9 @@ def dashgaze(*arguments, **options):
 def start(*arguments):
     command = [sys.executable, "-m", "dashgaze", *map(str, arguments)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
 
 
 def slow_video(path, seconds=600):
@@ -75,7 +77,9 @@ def test_the_same_file_gives_the_same_observations_twice(watched, carphone, tmp_
     assert dashgaze("watch", carphone, "--out", again, "--headless").returncode == 0
     first, second = (read_drive(folder).observations() for folder in (watched[0], again))
     for name, column in first.items():
-        assert np.array_equal(np.ma.getdata(column), np.ma.getdata(second[name]), equal_nan=column.dtype.kind == "f"), name
+        assert np.array_equal(np.ma.getdata(column), np.ma.getdata(second[name]), equal_nan=column.dtype.kind == "f"), (
+            name
+        )
 
 
 def test_a_mirrored_video_is_seen_as_if_it_were_not(watched, carphone, tmp_path):
@@ -233,7 +237,9 @@ def test_a_bundle_with_a_flipped_byte_and_an_unsigned_one_are_refused(carphone, 
 def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("this machine mounts no tmpfs")
     try:
         stills = write_stills(tmp_path / "stills", [f"{i}.png" for i in range(400)])

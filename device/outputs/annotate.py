@@ -130,9 +130,7 @@ def _strip_code(gaze: Gaze) -> int:
 class AnnotateSettings(Settings):
     """What the annotated picture shows."""
 
-    blur_face: bool = Field(
-        False, description="squares instead of faces; over all of the picture where in doubt"
-    )
+    blur_face: bool = Field(False, description="squares instead of faces; over all of the picture where in doubt")
     video_fps: float = Field(15.0, ge=1, le=60, description="pictures per second of the annotated video")
     timeline_s: float = Field(30.0, ge=5, le=300, description="length of the strips under the picture")
     trail_s: float = Field(1.0, ge=0, le=10, description="length of the gaze's trail on the map")
@@ -200,9 +198,7 @@ class Annotator:
         """`project` is the driver camera's, `zone_outlines` as `ZoneMap.outlines_deg` gives them."""
         self._settings = settings
         self._project = project
-        self._outlines = {
-            zone: _on_map(np.asarray(corners, float)) for zone, corners in zone_outlines.items()
-        }
+        self._outlines = {zone: _on_map(np.asarray(corners, float)) for zone, corners in zone_outlines.items()}
         self._history = _History(settings.timeline_s)
         self._alerts: deque[Alert] = deque(maxlen=64)
         self._current: dict[AlertKind, Alert] = {}
@@ -278,16 +274,10 @@ class Annotator:
         if face.faces_visible > 1:
             self._company_s = frame.t_s
         alone = frame.t_s - self._company_s > _COMPANY_S
-        image = (
-            pixelate_faces(frame.image, face if alone else None) if self._settings.blur_face else frame.image
-        )
+        image = pixelate_faces(frame.image, face if alone else None) if self._settings.blur_face else frame.image
         view[:] = _resized(image, (width, height))
         colour = _attention_rgb(gaze, attention)
-        if (
-            face.status is Status.OK
-            and face.landmarks_px is not None
-            and np.isfinite(face.landmarks_px).all()
-        ):
+        if face.status is Status.OK and face.landmarks_px is not None and np.isfinite(face.landmarks_px).all():
             points = layout.place(face.landmarks_px[:, :2])
             _draw_contours(view, points, colour)
             if gaze.head is not None:
@@ -334,9 +324,7 @@ class Annotator:
         wanted = attention.level > Level.NONE and bool(attention.active)
         if wanted:
             kind = attention.active[0]
-            plain = Alert(
-                kind, attention.level, t_s, rule="", message=str(kind).replace("_", " ").capitalize()
-            )
+            plain = Alert(kind, attention.level, t_s, rule="", message=str(kind).replace("_", " ").capitalize())
             self._banner = self._current.get(kind, plain)
         move = step_s / _SLIDE_S
         self._banner_frac = float(np.clip(self._banner_frac + (move if wanted else -move), 0.0, 1.0))
@@ -364,9 +352,7 @@ class Annotator:
             alpha=0.8,
         )
         room = rect[2] - 60 - text_width_px(word, 9, bold=True)
-        put_text(
-            view, _shortened(self._banner.message, 14, room), (margin + 20, baseline), 14, ink, bold=True
-        )
+        put_text(view, _shortened(self._banner.message, 14, room), (margin + 20, baseline), 14, ink, bold=True)
 
     def _draw_map(self, canvas: Image, gaze: Gaze, t_s: float) -> None:
         """Gaze among the zones, with its error and its last second."""
@@ -454,9 +440,9 @@ def _resized(image: Image, size_px: tuple[int, int]) -> Image:
     """The picture in another size: halved while it is more than twice too large, then interpolated."""
     while image.shape[1] >= 2 * size_px[0] and image.shape[0] >= 2 * size_px[1]:
         height, width = image.shape[0] // 2, image.shape[1] // 2
-        image = cv2.resize(
-            image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
-        ).astype(np.uint8, copy=False)
+        image = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA).astype(
+            np.uint8, copy=False
+        )
     how = cv2.INTER_CUBIC if size_px[0] > image.shape[1] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size_px, interpolation=how), np.uint8)
 
@@ -491,9 +477,7 @@ def _draw_strip_frame(canvas: Image, strip: Rect, timeline_s: float) -> None:
         canvas[y + height + 2 : y + height + 5, max(at, x)] = bgr(_DIM)
         label = "now" if ago_s == 0 else f"-{ago_s} s"
         align = "right" if ago_s == 0 else "centre"
-        put_text(
-            canvas, label, (at, y + height + 14), 7, _DIM, align="right" if align == "right" else "centre"
-        )
+        put_text(canvas, label, (at, y + height + 14), 7, _DIM, align="right" if align == "right" else "centre")
 
 
 def _lanes(strip: Rect) -> dict[str, Rect]:
@@ -663,9 +647,7 @@ def _draw_state(canvas: Image, frame: Frame, gaze: Gaze, attention: Attention) -
         put_text(canvas, "off the road", (x + width - 16, y + 72), 8, _DIM, align="right")
     angles = "direction unknown"
     if gaze.car_azimuth_deg is not None and gaze.car_elevation_deg is not None:
-        angles = (
-            f"{_turn(gaze.car_azimuth_deg, 'right', 'left')}   {_turn(gaze.car_elevation_deg, 'up', 'down')}"
-        )
+        angles = f"{_turn(gaze.car_azimuth_deg, 'right', 'left')}   {_turn(gaze.car_elevation_deg, 'up', 'down')}"
         if gaze.error_deg is not None:
             angles += f"   ±{gaze.error_deg:.1f}°"
     put_text(canvas, angles, (x + 16, y + 72), 9, _DIM)
@@ -764,9 +746,7 @@ def _draw_graticule(chart: Image) -> None:
     for el in (-30, 0):
         ends = _on_map(np.array([[_MAP_DEG[0], el], [_MAP_DEG[1], el]], float))
         draw_lines(chart, [ends], _GRID if el == 0 else _mix(_GRID, _BACKGROUND, 0.5))
-        put_text(
-            chart, f"{el}" if el else "horizon", (5, round(ends[0, 1]) - 4), 6, _mix(_DIM, _BACKGROUND, 0.7)
-        )
+        put_text(chart, f"{el}" if el else "horizon", (5, round(ends[0, 1]) - 4), 6, _mix(_DIM, _BACKGROUND, 0.7))
 
 
 def _on_map(angles_deg: Floats) -> Floats:

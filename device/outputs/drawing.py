@@ -86,9 +86,7 @@ def put_text(
     blend(image, mask, (left, at[1] - round(cap_px * 1.5)), colour, alpha)
 
 
-def blend(
-    image: Image, mask: NDArray[np.float32], at: tuple[int, int], colour: Rgb, alpha: float = 1.0
-) -> None:
+def blend(image: Image, mask: NDArray[np.float32], at: tuple[int, int], colour: Rgb, alpha: float = 1.0) -> None:
     """Lay a colour over the picture where the mask (height, width) covers it; what lies outside is cut."""
     x, y = at
     x0, y0 = max(x, 0), max(y, 0)
@@ -154,9 +152,7 @@ def draw_lines(
     thickness: int = 1,
 ) -> None:
     """Draw polylines, each (n, 2), anti-aliased and placed to a sixteenth of a pixel."""
-    cv2.polylines(
-        image, [_fixed_point(line) for line in lines], closed, bgr(colour), thickness, cv2.LINE_AA, _SHIFT
-    )
+    cv2.polylines(image, [_fixed_point(line) for line in lines], closed, bgr(colour), thickness, cv2.LINE_AA, _SHIFT)
 
 
 def fill_polygon(image: Image, polygon: NDArray[np.float64], colour: Rgb) -> None:
@@ -164,9 +160,7 @@ def fill_polygon(image: Image, polygon: NDArray[np.float64], colour: Rgb) -> Non
     cv2.fillPoly(image, [_fixed_point(polygon)], bgr(colour), cv2.LINE_AA, _SHIFT)
 
 
-def draw_dot(
-    image: Image, at: NDArray[np.float64], radius_px: float, colour: Rgb, thickness: int = -1
-) -> None:
+def draw_dot(image: Image, at: NDArray[np.float64], radius_px: float, colour: Rgb, thickness: int = -1) -> None:
     """Draw a disc, or a circle of the given thickness."""
     x, y = (int(v) for v in _fixed_point(at))
     radius = max(1, round(min(radius_px, _FAR_PX) * (1 << _SHIFT)))
@@ -189,9 +183,7 @@ def draw_dashes(
     draw_lines(image, list(points), colour, thickness=thickness)
 
 
-def ellipse_points(
-    centre: NDArray[np.float64], axes: NDArray[np.float64], count: int = 40
-) -> NDArray[np.float64]:
+def ellipse_points(centre: NDArray[np.float64], axes: NDArray[np.float64], count: int = 40) -> NDArray[np.float64]:
     """Outline (count, 2) of the ellipse with the half axes `axes[0]` and `axes[1]`, each a vector."""
     angle = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
     return np.asarray(centre + np.cos(angle)[:, None] * axes[0] + np.sin(angle)[:, None] * axes[1])

@@ -92,12 +92,7 @@ class View(AbstractContextManager["View"], Protocol):
 def open_view(headless: bool, console: Console | None = None) -> View:
     """The live view where there is a screen to show it on, else plain lines."""
     console = console or Console(highlight=False)
-    if (
-        headless
-        or not console.is_terminal
-        or console.is_dumb_terminal
-        or not console.encoding.startswith("utf")
-    ):
+    if headless or not console.is_terminal or console.is_dumb_terminal or not console.encoding.startswith("utf"):
         return PlainView(console)
     return TerminalView(console)
 
@@ -126,9 +121,7 @@ class PlainView:
         """Says which alerts started or changed their level."""
         for alert in attention.changes:
             if alert.level > Level.NONE:
-                self._say(
-                    f"{clock_words(alert.t_s)} {LEVEL_WORDS[alert.level]} {alert.kind}: {alert.message}"
-                )
+                self._say(f"{clock_words(alert.t_s)} {LEVEL_WORDS[alert.level]} {alert.kind}: {alert.message}")
 
     def event(self, t_s: float, kind: str, message: str) -> None:
         """Says it."""
@@ -401,9 +394,7 @@ def _harmless(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
-def render_summary(
-    summary: Mapping[str, Any], paths: Sequence[Path], finished: bool = True
-) -> RenderableType:
+def render_summary(summary: Mapping[str, Any], paths: Sequence[Path], finished: bool = True) -> RenderableType:
     """The table at the end of a run: `summary` as in a drive's `summary.json`, and the paths written."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -218,9 +218,7 @@ class _FfmpegEncoder:
             if code != 0:
                 self._messages.seek(0)
                 said = self._messages.read(4096).decode(errors="replace").strip()
-                raise DashgazeError(
-                    "ffmpeg", said.splitlines()[-1] if said else f"ended with exit code {code}"
-                )
+                raise DashgazeError("ffmpeg", said.splitlines()[-1] if said else f"ended with exit code {code}")
 
 
 class _OpencvEncoder:
@@ -250,9 +248,7 @@ def _open_encoder(path: Path, fps: float, size_px: tuple[int, int]) -> _Encoder:
 def _encodes_vp8(program: str) -> bool:
     """Whether this build of ffmpeg has the encoder."""
     try:
-        run = subprocess.run(
-            (program, "-v", "quiet", "-encoders"), capture_output=True, timeout=10.0, check=False
-        )
+        run = subprocess.run((program, "-v", "quiet", "-encoders"), capture_output=True, timeout=10.0, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return b" libvpx " in run.stdout
