@@ -105,9 +105,7 @@ def sights(scenario: Scenario) -> Iterator[Sight]:
         index = min(bisect.bisect_right(ends_s, t_s + 1e-9), len(ends_s) - 1)
         segment = scenario.segments[index]
         within_s = t_s - (ends_s[index] - segment.seconds)
-        yield _sight(
-            segment, t_s, max(0.0, within_s), number, acknowledged=segment.acknowledged and index != last
-        )
+        yield _sight(segment, t_s, max(0.0, within_s), number, acknowledged=segment.acknowledged and index != last)
         last = index
 
 
@@ -214,7 +212,7 @@ AWAY_7_S = (
     (LONG, CRITICAL, 15.0),
     (UNRESPONSIVE, CRITICAL, 16.0),
 )
-"""7 s away from second 10 on: AttenD 2 s, Euro NCAP 3 s, openpilot's second level 5 s, no return 3 s after the warning."""
+"""7 s away from second 10 on: AttenD 2 s, Euro NCAP 3 s, openpilot's second level 5 s, no return 3 s after warning."""
 MIRROR_7_S = ((BUFFER, NOTICE, 13.0), *AWAY_7_S[1:])
 """The same at a mirror or the cluster: AttenD waits for 1 s."""
 
@@ -355,9 +353,7 @@ SCENARIOS: list[Scenario] = [
         (road(60), Segment(8.0, closed=True), road(60)),
         ((MICROSLEEP, WARNING, 61.0), (SLEEP, CRITICAL, 63.0), (UNRESPONSIVE, CRITICAL, 66.0)),
     ),
-    Scenario(
-        "eyes closed while standing", (road(40, 0), Segment(8.0, closed=True, speed_kmh=0.0), road(30, 0))
-    ),
+    Scenario("eyes closed while standing", (road(40, 0), Segment(8.0, closed=True, speed_kmh=0.0), road(30, 0))),
     Scenario(
         "drowsy by PERCLOS",  # 9 s of 60: 22 x 0.4 + 0.2, in the closure that begins at 60 + 22 x 2 + 1.6
         (road(60), Segment(50, blink_every_s=2.0, blink_s=0.4), road(60)),
@@ -464,9 +460,7 @@ SCENARIOS: list[Scenario] = [
         ((BUFFER, NOTICE, 42.0), (PHONE, NOTICE, 42.0), (LONG, WARNING, 43.0)),
     ),
     # Speed
-    Scenario(
-        "distracted at 15 km/h", (road(10, 15), Segment(20, Zone.CONSOLE, speed_kmh=15.0), road(40, 15))
-    ),
+    Scenario("distracted at 15 km/h", (road(10, 15), Segment(20, Zone.CONSOLE, speed_kmh=15.0), road(40, 15))),
     Scenario(
         "slows down to 17 km/h",  # hysteresis: rules end at 15
         (road(10, 30), Segment(7.0, Zone.CONSOLE, speed_kmh=17.0), road(45, 17)),

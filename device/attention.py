@@ -11,7 +11,7 @@ randomness. It has four stages, each with its own classes:
 3. One `Rule` for each published rule gives its level and what it measured.
 4. `AlertBook` joins the rules of a kind, and keeps cool-downs and acknowledgements.
 
-Time between two sights belongs to the earlier one. Time in which nothing was seen (sights more than `gap_s`
+Time between two sights is shared between them. Time in which nothing was seen (sights more than `gap_s`
 apart, no face, a gaze too uncertain to judge, eyes closed for longer than a blink) is neither attention nor
 distraction: timers of glances hold, and forget after `forget_s`.
 
@@ -56,9 +56,7 @@ class GazeSettings(Settings):
         le=2,
         description="A shorter look back does not end a glance (after ISO 15007: 0.12 s)",
     )
-    gap_s: float = Field(
-        default=0.5, gt=0, le=2, description="Sights further apart leave unknown time (judgement)"
-    )
+    gap_s: float = Field(default=0.5, gt=0, le=2, description="Sights further apart leave unknown time (judgement)")
     forget_s: float = Field(
         default=5.0,
         ge=1,
@@ -90,9 +88,7 @@ class SpeedSettings(Settings):
         default=5 * KMH, ge=0, le=10, description="Rules stop applying this much below (judgement)"
     )
     # An unknown speed must not silence an alert: the car moves, and the shorter time of EU 2023/2590 holds.
-    assumed_mps: float = Field(
-        default=50 * KMH, ge=0, le=60, description="Stands for an unknown speed (judgement)"
-    )
+    assumed_mps: float = Field(default=50 * KMH, ge=0, le=60, description="Stands for an unknown speed (judgement)")
 
     @model_validator(mode="after")
     def _rules_can_stop(self) -> Self:
@@ -118,9 +114,7 @@ class LongSettings(Settings):
     area3_fast_s: float = Field(
         default=3.5, ge=1, le=10, description="In Area 3 from `area3_fast_mps` on (EU 2023/2590, 2nd)"
     )
-    area3_slow_s: float = Field(
-        default=6.0, ge=1, le=20, description="In Area 3 when slower (EU 2023/2590, 2nd)"
-    )
+    area3_slow_s: float = Field(default=6.0, ge=1, le=20, description="In Area 3 when slower (EU 2023/2590, 2nd)")
     area3_fast_mps: float = Field(default=50 * KMH, ge=0, le=60, description="50 km/h (EU 2023/2590, 2nd)")
     # EU 2023/2590: a short glance out and back in must not reset the timer; how short is judgement.
     area3_return_s: float = Field(
@@ -139,9 +133,7 @@ class LongSettings(Settings):
 class CumulativeSettings(Settings):
     """Many short glances: Euro NCAP VATS, AttenD, phone."""
 
-    vats_s: float = Field(
-        default=10.0, ge=1, le=30, description="Off the road within the window (Euro NCAP VATS)"
-    )
+    vats_s: float = Field(default=10.0, ge=1, le=30, description="Off the road within the window (Euro NCAP VATS)")
     vats_window_s: float = Field(default=30.0, ge=5, le=120, description="Euro NCAP VATS")
     vats_free_s: float = Field(
         default=2.0,
@@ -150,22 +142,17 @@ class CumulativeSettings(Settings):
         description="Looks at mirror or cluster count from here on (after NHTSA 2012: 2 s)",
     )
     buffer_s: float = Field(default=2.0, ge=0.5, le=10, description="Full buffer (AttenD)")
-    buffer_free_s: float = Field(
-        default=1.0, ge=0, le=5, description="Delay for mirrors and speedometer (AttenD)"
-    )
+    buffer_free_s: float = Field(default=1.0, ge=0, le=5, description="Delay for mirrors and speedometer (AttenD)")
     buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="Latency before it refills (AttenD)")
-    buffer_ends_s: float = Field(
-        default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)"
+    buffer_grace_s: float = Field(
+        default=0.05, ge=0, le=0.1, description="Empty for so long, it is an alert (judgement: half a frame at 10 per s)"
     )
+    buffer_ends_s: float = Field(default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)")
     # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash.
-    phone_notice_s: float = Field(
-        default=2.0, ge=0.5, le=6, description="Down within its window (Klauer 2006, 2nd)"
-    )
+    phone_notice_s: float = Field(default=2.0, ge=0.5, le=6, description="Down within its window (Klauer 2006, 2nd)")
     phone_notice_window_s: float = Field(default=6.0, ge=1, le=30, description="Klauer 2006, 2nd")
     # NHTSA 2012: a task takes 12 s of glances at most; a minute stands for the task.
-    phone_warning_s: float = Field(
-        default=12.0, ge=2, le=60, description="Down within its window (NHTSA 2012)"
-    )
+    phone_warning_s: float = Field(default=12.0, ge=2, le=60, description="Down within its window (NHTSA 2012)")
     phone_warning_window_s: float = Field(default=60.0, ge=10, le=300, description="One task (judgement)")
 
     @model_validator(mode="after")
@@ -184,13 +171,9 @@ class CumulativeSettings(Settings):
 class EyesSettings(Settings):
     """Closed eyes and yawns."""
 
-    microsleep_s: float = Field(
-        default=1.0, ge=0.5, le=2, description="Closed (Euro NCAP microsleep: 1 to 2 s)"
-    )
+    microsleep_s: float = Field(default=1.0, ge=0.5, le=2, description="Closed (Euro NCAP microsleep: 1 to 2 s)")
     sleep_s: float = Field(default=3.0, ge=1, le=10, description="Closed (Euro NCAP sleep)")
-    unresponsive_s: float = Field(
-        default=6.0, ge=2, le=30, description="Closed (Euro NCAP unresponsive driver)"
-    )
+    unresponsive_s: float = Field(default=6.0, ge=2, le=30, description="Closed (Euro NCAP unresponsive driver)")
     reopen_s: float = Field(
         default=0.1,
         ge=0,
@@ -200,9 +183,7 @@ class EyesSettings(Settings):
     closed_frac: float = Field(
         default=0.2, gt=0, lt=1, description="Openness of closed eyes where `eyes_closed` is unknown (P80)"
     )
-    perclos_window_s: float = Field(
-        default=60.0, ge=20, le=300, description="Wierwille et al. 1994: a minute"
-    )
+    perclos_window_s: float = Field(default=60.0, ge=20, le=300, description="Wierwille et al. 1994: a minute")
     perclos_seen_s: float = Field(
         default=30.0, ge=5, le=300, description="Eyes were judged for so much of the window (judgement)"
     )
@@ -211,12 +192,8 @@ class EyesSettings(Settings):
     )
     perclos_critical_frac: float = Field(default=0.30, gt=0, le=1, description="Twice drowsy (judgement)")
     perclos_ends_frac: float = Field(default=0.12, gt=0, lt=1, description="The alert ends below (judgement)")
-    long_blink_s: float = Field(
-        default=0.5, ge=0.3, le=1, description="A long closure (Caffier et al. 2003, 2nd)"
-    )
-    long_blinks: int = Field(
-        default=3, ge=2, le=20, description="So many in the window are drowsiness (judgement)"
-    )
+    long_blink_s: float = Field(default=0.5, ge=0.3, le=1, description="A long closure (Caffier et al. 2003, 2nd)")
+    long_blinks: int = Field(default=3, ge=2, le=20, description="So many in the window are drowsiness (judgement)")
     yawn_frac: float = Field(default=0.5, gt=0, lt=1, description="Mouth opening of a yawn (judgement)")
     yawn_s: float = Field(default=2.0, ge=1, le=8, description="Open for so long is a yawn (judgement)")
     yawns: int = Field(default=3, ge=2, le=20, description="So many yawns within the window (judgement)")
@@ -227,9 +204,7 @@ class EyesSettings(Settings):
         if not self.long_blink_s <= self.microsleep_s < self.sleep_s < self.unresponsive_s:
             raise ValueError("long_blink_s, microsleep_s, sleep_s, unresponsive_s must rise in this order")
         if not self.perclos_ends_frac <= self.perclos_warning_frac < self.perclos_critical_frac:
-            raise ValueError(
-                "perclos_ends_frac, perclos_warning_frac, perclos_critical_frac must rise in this order"
-            )
+            raise ValueError("perclos_ends_frac, perclos_warning_frac, perclos_critical_frac must rise in this order")
         if self.perclos_seen_s > self.perclos_window_s:
             raise ValueError("perclos_seen_s exceeds perclos_window_s: PERCLOS would never be known")
         return self
@@ -238,9 +213,7 @@ class EyesSettings(Settings):
 class AbsenceSettings(Settings):
     """No face, blocked camera."""
 
-    no_face_notice_s: float = Field(
-        default=15.0, ge=2, le=120, description="No face while driving (openpilot)"
-    )
+    no_face_notice_s: float = Field(default=15.0, ge=2, le=120, description="No face while driving (openpilot)")
     no_face_warning_s: float = Field(default=24.0, ge=2, le=120, description="openpilot")
     no_face_critical_s: float = Field(default=30.0, ge=2, le=120, description="openpilot")
     blocked_s: float = Field(default=5.0, ge=1, le=120, description="The camera sees nothing (judgement)")
@@ -250,25 +223,19 @@ class AbsenceSettings(Settings):
         le=20,
         description="Seconds that one of seeing makes good (openpilot's fastest recovery)",
     )
-    ends_frac: float = Field(
-        default=0.5, gt=0, lt=1, description="Paid back so far, a level ends (judgement)"
-    )
+    ends_frac: float = Field(default=0.5, gt=0, lt=1, description="Paid back so far, a level ends (judgement)")
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> Self:
         if not self.no_face_notice_s < self.no_face_warning_s < self.no_face_critical_s:
-            raise ValueError(
-                "no_face_notice_s, no_face_warning_s, no_face_critical_s must rise in this order"
-            )
+            raise ValueError("no_face_notice_s, no_face_warning_s, no_face_critical_s must rise in this order")
         return self
 
 
 class AlertSettings(Settings):
     """When an alert is not repeated. Long distraction, closed eyes and an unresponsive driver always are."""
 
-    cooldown_s: float = Field(
-        default=10.0, ge=0, le=600, description="No new start so soon after it ended (judgement)"
-    )
+    cooldown_s: float = Field(default=10.0, ge=0, le=600, description="No new start so soon after it ended (judgement)")
     drowsy_cooldown_s: float = Field(
         default=120.0, ge=0, le=3600, description="The same for drowsiness and yawning (judgement)"
     )
@@ -485,7 +452,8 @@ class Votes:
             if kept_s:
                 votes.appendleft((vote_end_s, kept_s, look, down, phone))
                 break
-        self._count(end_s)
+        if (seen.look, seen.down, seen.phone) != (self.look, self.down, self.phone):  # else they stay what they are
+            self._count(end_s)
 
     def _tally(self, seconds: float, look: Look | None, down: bool | None, phone: bool | None) -> None:
         if look is not None:
@@ -613,8 +581,9 @@ class Glances:
         self._driving.advance(None if look is None else look > Look.AWAY, span_s)
         if self._look is not look:  # one glance for each mirror
             self._driving.reset()
-        for spell in (self._off, self._away, self._road, self._driving):
-            spell.advance(None, unseen_s)
+        if unseen_s:
+            for spell in (self._off, self._away, self._road, self._driving):
+                spell.advance(None, unseen_s)
 
     def _lose(self, now: Seen) -> None:
         self._votes.clear()
@@ -647,23 +616,31 @@ class Lids:
         self._long_blinks = Recent(settings.perclos_window_s)
 
     def advance(self, before: Seen, now: Seen, seen: bool) -> LidState:
-        """Let the time between two sights pass."""
-        seconds = now.t_s - before.t_s
-        closed = before.closed if seen else None
-        closed_s = self._closure.seconds
-        self._closure.advance(closed, seconds)
-        if closed is not None:
-            self._judged.add(now.t_s, seconds)
-            if closed:
-                self._closed.add(now.t_s, seconds)
-        if closed_s and not self._closure.seconds:
-            if closed is False and not self._counted:
-                self._blinks.add(now.t_s)
-            self._counted = False
+        """Let the time between two sights pass; what changes, changes half way."""
+        middle_s = (before.t_s + now.t_s) / 2
+        if not seen:
+            self._closure.advance(None, now.t_s - before.t_s)
+        elif before.closed is now.closed:
+            self._pass(now.t_s, now.t_s - before.t_s, now.closed)
+        else:
+            self._pass(middle_s, middle_s - before.t_s, before.closed)
+            self._pass(now.t_s, now.t_s - middle_s, now.closed)
         if now.closed and not self._counted and self._closure.seconds >= self._settings.long_blink_s - TICK_S:
             self._long_blinks.add(now.t_s)
             self._counted = True
         return self._state(now)
+
+    def _pass(self, end_s: float, seconds: float, closed: bool | None) -> None:
+        closed_s = self._closure.seconds
+        self._closure.advance(closed, seconds)
+        if closed is not None:
+            self._judged.add(end_s, seconds)
+        if closed:
+            self._closed.add(end_s, seconds)
+        if closed_s and not self._closure.seconds:
+            if closed is False and not self._counted:
+                self._blinks.add(end_s)
+            self._counted = False
 
     def _state(self, now: Seen) -> LidState:
         judged_s, closed_s = self._judged.total(now.t_s), self._closed.total(now.t_s)
@@ -750,9 +727,7 @@ class DownwardGlance(Rule):
         self._spell.advance(None, gaze.unseen_s)
         if self.state.level:
             return self.state if self._spell.seconds else QUIET
-        limit_s = (
-            settings.area3_fast_s if moment.speed_mps >= settings.area3_fast_mps else settings.area3_slow_s
-        )
+        limit_s = settings.area3_fast_s if moment.speed_mps >= settings.area3_fast_mps else settings.area3_slow_s
         down_s = self._spell.seconds + gaze.down_pending_s
         if gaze.down and gaze.down_pending_s and down_s >= limit_s - TICK_S:
             rule = f"EU 2023/2590 ADDW: gaze more than 30 deg below for > {limit_s:g} s"
@@ -775,9 +750,7 @@ class NoReturn(Rule):
         self._limit_s = settings.unresponsive_s
         self._warners = warners
         self._warned_off_s: float | None = None
-        self._rule = (
-            f"Euro NCAP unresponsive driver: no return within {settings.unresponsive_s:g} s of a warning"
-        )
+        self._rule = f"Euro NCAP unresponsive driver: no return within {settings.unresponsive_s:g} s of a warning"
 
     def judge(self, moment: Moment) -> RuleState:
         """Measure how long the glance has gone on since a warner warned."""
@@ -810,13 +783,19 @@ class Quota:
         self.exceeded = False
         self.spent_s = 0.0
 
+    def reset(self) -> None:
+        """Start afresh."""
+        self._window.clear()
+        self.exceeded = False
+        self.spent_s = 0.0
+
     def spend(self, moment: Moment, span_s: float, pending_s: float) -> bool:
         """Book settled and pending seconds; return whether the limit is exceeded."""
         gaze = moment.gaze
-        self._window.add(gaze.span_end_s, span_s)
+        if span_s:
+            self._window.add(gaze.span_end_s, span_s)
         if self.exceeded and gaze.road_s >= self._recover_s - TICK_S:
-            self._window.clear()
-            self.exceeded = False
+            self.reset()
         self.spent_s = self._window.total(moment.t_s) + pending_s
         if pending_s and self.spent_s >= self._limit_s - TICK_S:
             self.exceeded = True
@@ -832,9 +811,7 @@ class CumulativeGlances(Rule):
         super().__init__()
         self._free_s = settings.vats_free_s
         self._quota = Quota(settings.vats_s, settings.vats_window_s, recover_s)
-        self._rule = (
-            f"Euro NCAP VATS: > {settings.vats_s:g} s off the road within {settings.vats_window_s:g} s"
-        )
+        self._rule = f"Euro NCAP VATS: > {settings.vats_s:g} s off the road within {settings.vats_window_s:g} s"
 
     @property
     def spent_s(self) -> float:
@@ -846,6 +823,11 @@ class CumulativeGlances(Rule):
         if not self._quota.spend(moment, *moment.gaze.spent_away_s(self._free_s)):
             return QUIET
         return self.state if self.state.level else RuleState(Level.WARNING, self.spent_s, self._rule)
+
+    def rest(self) -> None:
+        """Start afresh."""
+        super().rest()
+        self._quota.reset()
 
 
 class AttentionBuffer(Rule):
@@ -864,13 +846,14 @@ class AttentionBuffer(Rule):
         """Notice an empty buffer until enough has been refilled."""
         gaze, settings = moment.gaze, self._settings
         drained_s, pending_s = gaze.spent_away_s(settings.buffer_free_s)
-        if gaze.look is Look.ROAD:
+        if gaze.look is Look.ROAD and self._settled_s < settings.buffer_s:
             drained_s = -min(gaze.span_s, max(0.0, gaze.road_s - settings.buffer_latency_s))
-        self._settled_s = min(settings.buffer_s, max(0.0, self._settled_s - drained_s))
-        self.buffer_s = max(0.0, self._settled_s - pending_s)
+        if drained_s:
+            self._settled_s = min(settings.buffer_s, max(0.0, self._settled_s - drained_s))
+        self.buffer_s = max(0.0, self._settled_s - pending_s) if pending_s else self._settled_s
         if self.state.level:
             return QUIET if self.buffer_s >= settings.buffer_ends_s else self.state
-        if pending_s and self.buffer_s < TICK_S:
+        if pending_s and self._settled_s - pending_s <= TICK_S - settings.buffer_grace_s:
             return RuleState(Level.NOTICE, 0.0, self._rule)
         return QUIET
 
@@ -909,6 +892,12 @@ class PhoneDown(Rule):
                 state = self.state if self.state.level == level else RuleState(level, quota.spent_s, rule)
         return state
 
+    def rest(self) -> None:
+        """Start afresh."""
+        super().rest()
+        for _, quota, _ in self._steps:
+            quota.reset()
+
 
 class Closure(Rule):
     """Eyes closed for a while without a break: microsleep, sleep, unresponsive driver (Euro NCAP)."""
@@ -941,7 +930,7 @@ class Perclos(Rule):
         self._rule = f"PERCLOS P80 >= {settings.perclos_warning_frac:g} (EU 2021/1341 DDAW)"
 
     def judge(self, moment: Moment) -> RuleState:
-        """Rise with PERCLOS, fall back to the warning, end below the lower bound."""
+        """Rise with PERCLOS; end below the lower bound."""
         frac, settings = moment.lids.perclos_frac, self._settings
         if frac is None or frac < settings.perclos_ends_frac:
             return QUIET
@@ -963,9 +952,7 @@ class LongBlinks(Rule):
     def __init__(self, settings: EyesSettings) -> None:
         super().__init__()
         self._limit = settings.long_blinks
-        self._rule = (
-            f"{settings.long_blinks} closures >= {settings.long_blink_s:g} s within a minute (Caffier 2003)"
-        )
+        self._rule = f"{settings.long_blinks} closures >= {settings.long_blink_s:g} s within a minute (Caffier 2003)"
 
     def judge(self, moment: Moment) -> RuleState:
         """Warn while there are that many."""
@@ -1031,6 +1018,8 @@ class Absence(Rule):
         """Rise as the bucket fills; a level ends when half of its time is paid back."""
         self._bucket.advance(self._absent_then(moment), moment.seconds)
         filled_s = self._bucket.seconds
+        if not filled_s:
+            return QUIET
         for threshold_s, level in self._steps:
             if filled_s >= threshold_s - TICK_S and level > self.state.level:
                 return RuleState(level, filled_s, f"{self._source} >= {threshold_s:g} s")
@@ -1083,12 +1072,8 @@ SEVERITY: tuple[AlertKind, ...] = (
 )
 """Order among alerts of one level, most severe first."""
 
-_CAN_BE_SILENCED = frozenset(
-    {AlertKind.DROWSINESS, AlertKind.YAWNING, AlertKind.NO_FACE, AlertKind.CAMERA_BLOCKED}
-)
-_STARTS_AT_ONCE = frozenset(
-    {AlertKind.LONG_DISTRACTION, AlertKind.MICROSLEEP, AlertKind.SLEEP, AlertKind.UNRESPONSIVE}
-)
+_CAN_BE_SILENCED = frozenset({AlertKind.DROWSINESS, AlertKind.YAWNING, AlertKind.NO_FACE, AlertKind.CAMERA_BLOCKED})
+_STARTS_AT_ONCE = frozenset({AlertKind.LONG_DISTRACTION, AlertKind.MICROSLEEP, AlertKind.SLEEP, AlertKind.UNRESPONSIVE})
 """Kinds without cool-down: each such event is one of its own."""
 
 
@@ -1125,7 +1110,7 @@ class AlertBook:
 
     def level(self) -> Level:
         """Return the highest level that is on."""
-        return max((state.level for state in self._active.values()), default=Level.NONE)
+        return max(state.level for state in self._active.values()) if self._active else Level.NONE
 
     def _change(self, kind: AlertKind, wanted: RuleState, t_s: float) -> Alert | None:
         before = self._active.get(kind, QUIET)
@@ -1139,9 +1124,7 @@ class AlertBook:
         del self._active[kind]
         if kind not in _STARTS_AT_ONCE and not self._silent(kind, before.level, t_s):
             drowsy = kind in (AlertKind.DROWSINESS, AlertKind.YAWNING)
-            self._hot_until_s[kind] = t_s + (
-                self._settings.drowsy_cooldown_s if drowsy else self._settings.cooldown_s
-            )
+            self._hot_until_s[kind] = t_s + (self._settings.drowsy_cooldown_s if drowsy else self._settings.cooldown_s)
         return Alert(kind, Level.NONE, t_s, before.rule, "", None)
 
     def _silent(self, kind: AlertKind, level: Level, t_s: float) -> bool:

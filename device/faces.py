@@ -3,8 +3,8 @@
 While a face is tracked, its mesh gives the region for the next frame; every `redetect_s` the detector checks it, since
 tracking alone drifts. Landmarks are smoothed as MediaPipe smooths them (one-euro, speed in face widths), the region of
 the next frame comes from the unsmoothed ones. A frame without a face gets the short-range detector at once, and every
-`search_s` a search: the full-range detector, turned and enlarged views, an equalised picture. What a search finds counts
-when the mesh network confirms it.
+`search_s` a search: the full-range detector, turned and enlarged views, an equalised picture. What a search finds
+counts when the mesh network confirms it.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ class FaceTracker:
         self._side_frac = _driver_side(settings.driver_side, hand_of_drive)
         self._smooth = OneEuroFilter(min_cutoff_hz=0.05, beta=80.0)
         self._tracked: Region | None = None
-        self._confirmed = False  # by the detector at its full threshold, rather than by a search
+        self._doubted_since_s: float | None = None  # found by a search, not by the detector at its full threshold
         self._last: tuple[float, Region] | None = None  # when and where the driver was last seen
         self._detected_s = -np.inf
         self._searched_s = -np.inf
@@ -78,22 +78,29 @@ class FaceTracker:
         """The driver's face on a frame; a status that says why where there is none."""
         if self._last is not None and frame.t_s - self._last[0] > _STALE_S:
             self._tracked = None
-        visible = 1
-        if self._tracked is None or not self._confirmed or frame.t_s - self._detected_s >= self._settings.redetect_s:
-            detections = self._detect(frame)
-            visible = len(detections)
-            driver = self._choose(detections, frame)
-            self._detected_s = frame.t_s
-            if driver is not None:
-                known = self._tracked if self._confirmed else None
-                self._tracked, self._confirmed = _checked(known, Region.of_detection(driver)), True
-        face = self._track(frame, self._tracked, visible)
+        face = None if self._is_to_be_checked(frame.t_s) else self._track(frame, self._tracked, 1)
+        if face is None:
+            face = self._detect_and_track(frame)
         if face is None and self._search_is_due(frame.t_s):
             face = self._search(frame)
         if face is None:
             self._tracked = None
             return Face(_why_no_face(frame.image), faces_visible=0)
         return face
+
+    def _detect_and_track(self, frame: Frame) -> Face | None:
+        detections = self._detect(frame)
+        driver = self._choose(detections, frame)
+        tracked, doubted = self._tracked, self._doubted_since_s is not None
+        self._detected_s = frame.t_s
+        if driver is not None:
+            detected = Region.of_detection(driver)
+            if tracked is None or doubted or not _same(tracked, detected):
+                face = self._track(frame, detected, len(detections))
+                if face is not None:
+                    self._doubted_since_s = None
+                    return face
+        return self._track(frame, tracked, len(detections))
 
     def _detect(self, frame: Frame) -> list[Detection]:
         faces = self._near.detect(frame.image, View.whole(frame.image), self._score)
@@ -121,6 +128,7 @@ class FaceTracker:
             return None
         raw, presence = self._mesh.fit(frame.image, region)
         if presence < self._presence or not _in_view(raw, frame.image):
+            self._tracked = None
             self._smooth.reset()
             return None
         self._tracked = Region.of_landmarks(raw)
@@ -136,26 +144,41 @@ class FaceTracker:
             faces_visible=max(visible, 1),
         )
 
+    def _is_to_be_checked(self, t_s: float) -> bool:
+        """On schedule, and on every frame for a while after a search found the face."""
+        if self._doubted_since_s is not None and t_s - self._doubted_since_s > self._settings.redetect_s:
+            self._doubted_since_s = None  # the mesh has held it for so long
+        due = t_s - self._detected_s >= self._settings.redetect_s
+        return self._tracked is None or self._doubted_since_s is not None or due
+
     def _search_is_due(self, t_s: float) -> bool:
         return t_s - self._searched_s >= self._settings.search_s
 
     def _search(self, frame: Frame) -> Face | None:
         """A second chance for a hidden, turned, small or badly lit face."""
         self._searched_s = frame.t_s
+        likely: Region | None = None
         for detections in self._second_chances(frame.image):
             driver = self._choose(detections, frame)
             if driver is None:
                 continue
-            face = self._track(frame, Region.of_detection(driver), len(detections))
+            region = Region.of_detection(driver)
+            face = self._track(frame, region, len(detections))
             if face is not None:
-                self._confirmed = False
+                self._doubted_since_s = frame.t_s
+                return face
+            likely = likely or region
+        for region in _nearby(likely) if likely else ():
+            face = self._track(frame, region, 1)
+            if face is not None:
+                self._doubted_since_s = frame.t_s
                 return face
         return None
 
     def _second_chances(self, image: NDArray[np.uint8]) -> Iterator[list[Detection]]:
         whole = View.whole(image)
-        yield self._far.detect(image, whole, self._search_score)
         yield self._near.detect(image, whole, self._search_score)
+        yield self._far.detect(image, whole, self._search_score)
         yield self._far.detect(_equalised(image), whole, self._search_score)
         for angle in (-35.0, 35.0):
             yield self._far.detect(image, View.whole(image, angle), self._search_score)
@@ -173,13 +196,17 @@ def _driver_side(side: Literal["auto", "left", "right", "middle"], hand_of_drive
     return {"left": 0.3, "middle": 0.5, "right": 0.7}[side]
 
 
-def _checked(tracked: Region | None, detected: Region) -> Region:
-    """The tracked region while the detector sees the face about there, else the detected one."""
-    if tracked is None:
-        return detected
+def _same(tracked: Region, detected: Region) -> bool:
+    """The detector sees the face about where it is tracked."""
     apart = np.hypot(tracked.x_px - detected.x_px, tracked.y_px - detected.y_px) / detected.side_px
-    same = apart < _DRIFT and abs(np.log(tracked.side_px / detected.side_px)) < np.log(1 + 2 * _DRIFT)
-    return tracked if same else detected
+    return bool(apart < _DRIFT and abs(np.log(tracked.side_px / detected.side_px)) < np.log(1 + 2 * _DRIFT))
+
+
+def _nearby(region: Region) -> Iterator[Region]:
+    """Other regions for a face that the detector sees and the mesh does not: profiles depend on the crop."""
+    for scale, aside, turn_rad in ((0.85, 0, 0), (1.2, 0, 0), (1, -0.08, 0), (1, 0.08, 0), (1, 0, 0.3), (1, 0, -0.3)):
+        side = region.side_px
+        yield Region(region.x_px + aside * side, region.y_px, scale * side, region.angle_rad + turn_rad)
 
 
 def _distance_px(face: Detection, place: Region) -> float:

@@ -29,8 +29,10 @@ class WindowSum:
 
     def total(self, t_s: float) -> float:
         """Return the seconds booked within the window that ends at `t_s`."""
-        horizon_s = t_s - self._window_s
         stretches = self._stretches
+        if not stretches:
+            return 0.0
+        horizon_s = t_s - self._window_s
         while stretches and stretches[0][0] < horizon_s:
             start_s, end_s = stretches[0]
             if end_s > horizon_s:
@@ -93,7 +95,7 @@ class Bucket:
         """Let `seconds` pass; unknown time changes nothing."""
         if present:
             self.seconds = min(self._capacity_s, self.seconds + seconds)
-        elif present is False:
+        elif present is False and self.seconds:
             self.seconds = max(0.0, self.seconds - seconds * self._payback)
 
 
