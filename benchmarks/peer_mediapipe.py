@@ -2,8 +2,8 @@
 
 usage: peer_mediapipe.py MODEL.task FACES CLIP OUT.npz
 Writes landmarks (n, FACES, 478, 2) in pixels, NaN where no face was found, and the seconds from opening the clip to
-its end. A video runs in VIDEO mode (with one face MediaPipe smooths landmarks over time, with more it does not), a folder of
-pictures in IMAGE mode.
+its end. A video runs in VIDEO mode (with one face MediaPipe smooths landmarks over time, with more it does not), a
+folder of pictures in IMAGE mode.
 """
 
 import sys

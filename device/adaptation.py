@@ -2,8 +2,8 @@
 
 Nobody knows how the camera sits in this car, or by how much this driver's eyes deviate from the model's. But drivers
 look straight ahead most of the time, so that the mode of their gaze while driving is the road's centre (the road-centre
-method, Ahlstrom, Kircher and Kircher 2013; openpilot learns its pose offset alike, ready after 60 s, clamped). The mode,
-not the mean: glances to the console pull a mean along.
+method, Ahlstrom, Kircher and Kircher 2013; openpilot learns its pose offset alike, ready after 60 s, clamped). The
+mode, not the mean: glances to the console pull a mean along.
 """
 
 import math

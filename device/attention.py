@@ -145,7 +145,10 @@ class CumulativeSettings(Settings):
     buffer_free_s: float = Field(default=1.0, ge=0, le=5, description="Delay for mirrors and speedometer (AttenD)")
     buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="Latency before it refills (AttenD)")
     buffer_grace_s: float = Field(
-        default=0.05, ge=0, le=0.1, description="Empty for so long, it is an alert (judgement: half a frame at 10 per s)"
+        default=0.05,
+        ge=0,
+        le=0.1,
+        description="Empty for so long, it is an alert (judgement: half a frame at 10 per s)",
     )
     buffer_ends_s: float = Field(default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)")
     # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash.

@@ -1,8 +1,8 @@
 """Gaze on the road view: the rigid pair of a front and a rear camera.
 
 A phone's or a dashcam's two cameras are one rigid body, so that the gaze ray meets the road view through a fixed
-rotation and the road camera's intrinsics, wherever the body points (nothing to calibrate). What the head's place adds is
-parallax, which fades with the distance of what is looked at; it is taken at `target_distance_m`.
+rotation and the road camera's intrinsics, wherever the body points (nothing to calibrate). What the head's place adds
+is parallax, which fades with the distance of what is looked at; it is taken at `target_distance_m`.
 """
 
 from dataclasses import replace
