@@ -6,6 +6,7 @@ its end. A video runs in VIDEO mode (with one face MediaPipe smooths landmarks o
 folder of pictures in IMAGE mode.
 """
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,9 @@ from mediapipe.tasks.python import BaseOptions, vision
 def pictures(clip: Path):
     """BGR pictures and stamps in ms of a video or a folder of pictures."""
     if clip.is_dir():
-        for i, path in enumerate(sorted(clip.glob("*.jpg"))):
+        numbers = re.compile(r"\d+")
+        paths = sorted(clip.glob("*.jpg"), key=lambda path: [int(n) for n in numbers.findall(path.name)[:3]])
+        for i, path in enumerate(paths):
             yield cv2.imread(str(path)), i * 1000
         return
     capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])

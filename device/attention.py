@@ -57,6 +57,10 @@ class GazeSettings(Settings):
         description="A shorter look back does not end a glance (after ISO 15007: 0.12 s)",
     )
     gap_s: float = Field(default=0.5, gt=0, le=2, description="Sights further apart leave unknown time (judgement)")
+    # The road has the benefit of the doubt: so little time unseen is no distraction.
+    road_gap_s: float = Field(
+        default=1.0, gt=0, le=3, description="The same after a look at the road: up to here it is road (judgement)"
+    )
     forget_s: float = Field(
         default=5.0,
         ge=1,
@@ -144,12 +148,6 @@ class CumulativeSettings(Settings):
     buffer_s: float = Field(default=2.0, ge=0.5, le=10, description="Full buffer (AttenD)")
     buffer_free_s: float = Field(default=1.0, ge=0, le=5, description="Delay for mirrors and speedometer (AttenD)")
     buffer_latency_s: float = Field(default=0.1, ge=0, le=1, description="Latency before it refills (AttenD)")
-    buffer_grace_s: float = Field(
-        default=0.05,
-        ge=0,
-        le=0.1,
-        description="Empty for so long, it is an alert (judgement: half a frame at 10 per s)",
-    )
     buffer_ends_s: float = Field(default=1.0, ge=0.1, le=10, description="Refilled so far, it ends (judgement)")
     # Klauer et al. 2006 (100-car): more than 2 s off the road within 6 s doubles the risk of a crash.
     phone_notice_s: float = Field(default=2.0, ge=0.5, le=6, description="Down within its window (Klauer 2006, 2nd)")
@@ -498,6 +496,7 @@ class Glances:
 
     def __init__(self, settings: GazeSettings) -> None:
         self._gap_s = settings.gap_s
+        self._road_gap_s = settings.road_gap_s
         self._lag_s = settings.vote_s / 2
         self._votes = Votes(settings.vote_s)
         self._off = Spell(settings.return_s, settings.forget_s)
@@ -512,18 +511,19 @@ class Glances:
     def advance(self, now: Seen, counting: bool) -> GazeState:
         """Let the time up to this sight pass; off-road glances are not measured unless `counting`.
 
-        A sight whose gaze cannot be judged is passed over: the time between two judged sights is shared
-        between them, unless it exceeds `gap_s`, which makes it unknown.
+        A sight whose gaze cannot be judged is passed over: the time between two judged sights is shared between
+        them, unless it exceeds `gap_s`, or `road_gap_s` after a look at the road, which makes it unknown.
         """
         judged, before, self._before = self._judged, self._before, now
         look, end_s, unseen_s = self._look, self._settled_s, 0.0
         if judged is None:
             look, end_s = None, now.t_s
             unseen_s = 0.0 if before is None else now.t_s - before.t_s
-        elif now.t_s - judged.t_s > self._gap_s:
+        elif now.t_s - judged.t_s > (self._gap_s if judged.look else self._road_gap_s):
             end_s, unseen_s = max(end_s, judged.t_s), now.t_s - judged.t_s
         elif now.look is not None:
-            look, end_s = self._vote(judged, now, direct=judged is before)
+            direct = judged is before and now.t_s - judged.t_s <= self._gap_s
+            look, end_s = self._vote(judged, now, direct)
         span_s = 0.0 if judged is None else end_s - self._settled_s
         down, phone = self._votes.down, self._votes.phone
         self._settled_s = end_s
@@ -856,7 +856,7 @@ class AttentionBuffer(Rule):
         self.buffer_s = max(0.0, self._settled_s - pending_s) if pending_s else self._settled_s
         if self.state.level:
             return QUIET if self.buffer_s >= settings.buffer_ends_s else self.state
-        if pending_s and self._settled_s - pending_s <= TICK_S - settings.buffer_grace_s:
+        if pending_s and self.buffer_s < TICK_S:
             return RuleState(Level.NOTICE, 0.0, self._rule)
         return QUIET
 

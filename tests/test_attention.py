@@ -39,7 +39,7 @@ def test_scenario_raises_its_alerts_and_no_other(scenario):
 @pytest.mark.slow
 @pytest.mark.parametrize("fps", [10.0, 15.0, 30.0])
 def test_scenarios_do_not_depend_on_the_frame_rate(fps):
-    reports = [passed(dataclasses.replace(scenario, fps=fps)) for scenario in SCENARIOS]
+    reports = [passed(dataclasses.replace(scenario, fps=fps, jitter_s=0.0)) for scenario in SCENARIOS]
     assert [report for succeeded, report in reports if not succeeded] == []
 
 
@@ -71,8 +71,8 @@ def test_long_glance_warns_at_three_seconds_at_any_rate_and_phase(onset_s, glanc
         assert -frame_s / 2 - 0.01 <= t_s - (onset_s + 3.0) <= 1.5 * frame_s + 0.01
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(onset=st.integers(50, 60), closed=st.integers(2, 80), jitter_s=st.floats(0.0, 0.01))
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(onset=st.integers(10, 20), closed=st.integers(2, 80), jitter_s=st.floats(0.0, 0.01))
 def test_closed_eyes_warn_at_the_same_second_at_any_rate(onset, closed, jitter_s):
     for fps in (10.0, 15.0, 30.0):
         segments = (road(onset / 10), Segment(closed / 10 + 0.05, closed=True), road(3))
@@ -85,7 +85,7 @@ def test_closed_eyes_warn_at_the_same_second_at_any_rate(onset, closed, jitter_s
                 assert t_s == []
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     glances=st.lists(
         st.tuples(st.sampled_from([0.6, 1.4, 2.4, 3.5, 6.6]), st.sampled_from([0.8, 1.7, 3.1, 7.3])), max_size=6
