@@ -82,7 +82,11 @@ class Mesh:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        np.multiply(cv2.cvtColor(_lifted(np.asarray(crop, np.uint8)), cv2.COLOR_BGR2RGB), np.float32(1 / 255), out=self._input[0])
+        np.multiply(
+            cv2.cvtColor(_lifted(np.asarray(crop, np.uint8)), cv2.COLOR_BGR2RGB),
+            np.float32(1 / 255),
+            out=self._input[0],
+        )
         raw, logit = self._session.run(["landmarks", "presence"], {"image": self._input})
         points = raw.reshape(_LANDMARKS, 3)
         in_picture = np.c_[points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2], points[:, 2] * region.side_px / n]

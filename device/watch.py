@@ -85,6 +85,11 @@ class Stages:
         self._gaze: GeometricGaze | None = None
         self.camera: Camera | None = None
         self.latencies = {name: LatencyHistogram() for name in _STAGES}
+        self._acknowledged = False
+
+    def acknowledge(self) -> None:
+        """The driver pressed the button: the policy hears of it with the next frame."""
+        self._acknowledged = True
 
     def see(self, frame: Frame) -> Seen:
         """Run one frame through faces, gaze, attention and adaptation."""
@@ -97,7 +102,9 @@ class Stages:
         if self._road is not None:
             gaze = self._road.place(gaze)
         looked = time.perf_counter()
-        attention = self.policy.update(sight_of(frame, gaze, self._mount_error_deg))
+        sight = sight_of(frame, gaze, self._mount_error_deg)
+        attention = self.policy.update(replace(sight, acknowledged=self._acknowledged))
+        self._acknowledged = False
         calibration = self._adaptation.observe(frame, gaze) if self._adaptation else None
         if calibration is not None:
             self._take_over(calibration)
@@ -206,6 +213,7 @@ def watch(
             road = RoadPictures(stack.enter_context(open_source(road_spec, road_settings)))
         stages = Stages(config, bundle, road.size_px if road else None)
         stopped = stack.enter_context(_stop_on_signals(source))
+        stack.enter_context(_acknowledge_on_signal(stages))
         run = _Run(source, stages, config, bundle, out, annotate, view, road, stack)
         for frame in _timed(source, stages.latencies["source"]):
             if frame is None:
@@ -424,3 +432,13 @@ def _stop_on_signals(source: Source) -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _acknowledge_on_signal(stages: Stages) -> Iterator[None]:
+    """SIGUSR1 is the driver's button, for whatever reads the real one."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: stages.acknowledge())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -185,6 +185,39 @@ def test_a_camera_that_is_unplugged_in_mid_run_comes_back(tmp_path):
     assert drive.summary.model_extra["reconnects"] >= 1
 
 
+def test_half_the_frame_rate_gives_the_same_alerts(tmp_path):
+    black = tmp_path / "black"
+    black.mkdir()
+    for i in range(160):
+        cv2.imwrite(str(black / f"{i}.png"), np.full((60, 80, 3), 9, np.uint8))
+    heard = {}
+    for fps, step in ((20, 1), (10, 2)):
+        folder = tmp_path / f"{fps}"
+        folder.mkdir()
+        for i in range(0, 160, step):
+            (folder / f"{i}.png").symlink_to(black / f"{i}.png")
+        config = tmp_path / f"{fps}.toml"
+        config.write_text(f"[source]\nfolder_fps = {fps}\n")
+        out = tmp_path / f"drive{fps}"
+        assert dashgaze("watch", folder, "--config", config, "--out", out, "--headless").returncode == 0
+        heard[fps] = [(event.kind, event.level, event.t_s) for event in read_drive(out).events()]
+    assert [kind for kind, _, _ in heard[20]] == ["camera_blocked"]
+    assert [e[:2] for e in heard[20]] == [e[:2] for e in heard[10]]
+    assert [e[2] for e in heard[20]] == pytest.approx([e[2] for e in heard[10]], abs=0.1)
+
+
+def test_the_button_is_a_signal(tmp_path):
+    out = tmp_path / "drive"
+    process = start("watch", slow_video(tmp_path / "long.mp4"), "--out", out, "--headless")
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
+    assert process.poll() is None, "it goes on"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert read_drive(out).summary is not None
+
+
 def one_line_error(result, *words):
     assert result.returncode == 2, (result.returncode, result.stdout, result.stderr)
     lines = result.stderr.strip().splitlines()
