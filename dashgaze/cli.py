@@ -45,7 +45,7 @@ def watch(
     bundle: Annotated[
         Path | None, typer.Option(help="Models to run, folder or zip; the packaged ones if not set.")
     ] = None,
-    allow_unsigned: Annotated[bool, typer.Option(help="Take a bundle that nobody signed.")] = False,
+    allow_unsigned: Annotated[bool, typer.Option("--allow-unsigned", help="Take a bundle that nobody signed.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the drive; by default drives/NAME-TIME in the current folder."),
@@ -54,8 +54,8 @@ def watch(
         bool,
         typer.Option(help="Also write a video for people to watch, beside the drive. It shows the face."),
     ] = False,
-    blur_face: Annotated[bool, typer.Option(help="Make the face unrecognisable in that video.")] = False,
-    headless: Annotated[bool, typer.Option(help="No live view: one line for each alert.")] = False,
+    blur_face: Annotated[bool, typer.Option("--blur-face", help="Make the face unrecognisable in that video.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="No live view: one line for each alert.")] = False,
     gaze: Annotated[Literal["geometric"], typer.Option(help="Gaze estimator.")] = "geometric",
     no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Learn nothing about this camera and driver.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="The video is mirrored, as selfie videos are.")] = False,
