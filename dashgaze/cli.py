@@ -52,7 +52,7 @@ def watch(
     ] = None,
     annotate: Annotated[
         bool,
-        typer.Option(help="Also write a video for people to watch, beside the drive. It shows the face."),
+        typer.Option("--annotate", help="Also write a video for people to watch, beside the drive. It shows the face."),
     ] = False,
     blur_face: Annotated[bool, typer.Option("--blur-face", help="Make the face unrecognisable in that video.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No live view: one line for each alert.")] = False,

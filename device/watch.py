@@ -160,10 +160,10 @@ class RoadPictures:
     """The road camera's pictures, each matched to the moment of a driver frame."""
 
     def __init__(self, source: Source) -> None:
+        self._source = source
         self._frames = iter(source)
-        self._live = source.live
-        self._shown = self._next()
-        self._coming = self._next()
+        self._shown = next(self._frames, None)
+        self._coming = None if source.live else next(self._frames, None)
 
     @property
     def size_px(self) -> tuple[int, int] | None:
@@ -171,13 +171,16 @@ class RoadPictures:
         return None if self._shown is None else (self._shown.image.shape[1], self._shown.image.shape[0])
 
     def at(self, t_s: float) -> NDArray[np.uint8] | None:
-        """The latest picture taken no later than `t_s`; the last one after the end."""
-        while self._coming is not None and (self._live or self._coming.t_s <= t_s):
-            self._shown, self._coming = self._coming, self._next()
+        """The latest picture of a live camera; of a file the one shown at `t_s`, after its end the last."""
+        if self._source.live:
+            self._shown = next(self._frames, None) or self._shown
+        while self._coming is not None and self._coming.t_s <= t_s:
+            self._shown, self._coming = self._coming, next(self._frames, None)
         return None if self._shown is None else self._shown.image
 
-    def _next(self) -> Frame | None:
-        return next(self._frames, None)
+    def take_events(self) -> list[SourceEvent]:
+        """What happened to the road camera since the last call."""
+        return self._source.take_events()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,8 @@ def watch(
         source = stack.enter_context(open_source(spec, config.source))
         road = None
         if road_spec is not None:
-            road_settings = config.source.model_copy(update={"mirror": False})
+            # A live road camera must not hold up the driver's: it is asked for what it has.
+            road_settings = config.source.model_copy(update={"mirror": False, "tick_s": 0.001})
             road = RoadPictures(stack.enter_context(open_source(road_spec, road_settings)))
         stages = Stages(config, bundle, road.size_px if road else None)
         stopped = stack.enter_context(_stop_on_signals(source))
@@ -320,6 +324,8 @@ class _Run:
         for change in seen.attention.changes:
             self._drive.event(_alert_event(change, seen.frame))
         self.report(self._source.take_events())
+        if self._road is not None:
+            self.report(self._road.take_events())
 
     def _draw(self, seen: Seen) -> None:
         if self._annotator is None or self._video is None:

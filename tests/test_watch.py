@@ -112,6 +112,14 @@ def test_gaze_is_placed_on_the_road_view(carphone, tmp_path):
     assert np.isnan(seen["road_x_px"][~placed]).all()
 
 
+def test_a_live_road_camera_does_not_hold_up_the_drivers(carphone, tmp_path):
+    out = tmp_path / "drive"
+    with MjpegCamera(fps=5) as road:
+        result = dashgaze("watch", carphone, "--road", road.url, "--annotate", "--out", out, "--headless")
+    assert result.returncode == 0, result.stderr
+    assert read_drive(out).summary.model_extra["fps"] > 15, "120 frames would take 24 s at the road camera's pace"
+
+
 def test_no_face_is_a_status_and_not_a_zero(tmp_path):
     film = write_video(tmp_path / "noise.mp4", frames=30)
     out = tmp_path / "drive"
