@@ -8,7 +8,7 @@ Frames (all right-handed, millimetres):
 
 A direction in any of them has azimuth (positive to +x) and elevation (positive up):
 g = (cos el sin az, -sin el, cos el cos az). Head pose: R_camera_face = R0 . Ry(yaw) . Rx(pitch) . Rz(roll), where R0
-turns a face towards the camera, so that all three are zero when the driver faces it; positive to the driver's right,
+turns a face towards the camera, so that all three are zero when the face looks straight against the camera's axis; positive to the driver's right,
 up, and clockwise as the driver sees it. A camera mount is described by the same three angles against a camera that
 looks straight back at the driver: R_car_camera = R0 . Ry(yaw) . Rx(pitch) . Rz(roll).
 
@@ -17,6 +17,7 @@ the camera, a ray that misses) is NaN.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -29,14 +30,15 @@ FACING = np.diag([-1.0, 1.0, -1.0])
 
 _MAX_DISTORTION = 8
 _REPROJECTION_PX = 0.01
+_WIDEST = 10.0  # 84 deg: no pinhole model means more
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A pinhole camera with OpenCV's rational distortion.
 
-    `matrix` is 3 x 3 in pixels; `distortion` holds up to 8 of k1 k2 p1 p2 k3 k4 k5 k6 (missing ones are 0); `size_px`
-    is width, height.
+    `matrix` is 3 x 3 in pixels; `distortion` holds k1 k2 p1 p2 k3 k4 k5 k6, or nothing where the lens has none;
+    `size_px` is width, height.
     """
 
     size_px: tuple[int, int]
@@ -64,7 +66,7 @@ class Camera:
             raise ValueError("distortion must be up to 8 finite coefficients: k1 k2 p1 p2 k3 k4 k5 k6")
         if min(size_px) < 1:
             raise ValueError(f"camera size must be positive, not {size_px}")
-        return cls(size_px, k, d)
+        return cls(size_px, k, np.pad(d, (0, _MAX_DISTORTION - len(d))) if d.any() else np.zeros(0))
 
     def scaled(self, size_px: tuple[int, int]) -> "Camera":
         """The same camera with its pictures resized to `size_px`."""
@@ -78,19 +80,25 @@ class Camera:
         matrix = self.matrix.copy()
         matrix[0, 2] = self.size_px[0] - 1 - matrix[0, 2]
         matrix[0, 1] = -matrix[0, 1]
-        distortion = np.pad(self.distortion, (0, _MAX_DISTORTION - len(self.distortion)))
-        distortion[3] = -distortion[3]  # p2 is odd in x
+        distortion = self.distortion.copy()
+        if len(distortion):
+            distortion[3] = -distortion[3]  # p2 is odd in x
         return Camera(self.size_px, matrix, distortion)
 
     def project(self, points_mm: ArrayLike) -> Floats:
-        """Pixels (..., 2) of points (..., 3) in the camera frame; NaN at and behind the camera plane."""
+        """Pixels (..., 2) of points (..., 3) in the camera frame.
+
+        NaN at and behind the camera plane, and where the distortion model folds back into the picture.
+        """
         points = np.asarray(points_mm, dtype=float)
         flat = points.reshape(-1, 3)
         pixels = np.full((len(flat), 2), np.nan)
         ahead = flat[:, 2] > 0
+        if self.distortion.any():
+            ahead &= np.hypot(flat[:, 0], flat[:, 1]) <= self._reach * flat[:, 2]
         if ahead.any():
             pixels[ahead] = cv2.projectPoints(
-                flat[ahead], np.zeros(3), np.zeros(3), self.matrix, self._opencv_distortion
+                flat[ahead], np.zeros(3), np.zeros(3), self.matrix, self.distortion
             )[0].reshape(-1, 2)
         return pixels.reshape(*points.shape[:-1], 2)
 
@@ -111,20 +119,24 @@ class Camera:
         else:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
             plane = cv2.undistortPointsIter(
-                flat, self.matrix, self._opencv_distortion, np.eye(3), np.eye(3), criteria
+                flat, self.matrix, self.distortion, np.eye(3), np.eye(3), criteria
             ).reshape(-1, 2)
         rays = np.ones((len(plane), 3))
         rays[:, :2] = plane
         rays /= np.sqrt((rays * rays).sum(axis=1, keepdims=True))
         if distorted:
-            wrong = np.linalg.norm(self.project(rays) - flat[:, 0], axis=1) > _REPROJECTION_PX
-            rays[wrong] = np.nan
+            right = np.linalg.norm(self.project(rays) - flat[:, 0], axis=1) <= _REPROJECTION_PX
+            rays[~right] = np.nan
         return rays.reshape(*pixel_array.shape[:-1], 3)
 
-    @property
-    def _opencv_distortion(self) -> Floats:
-        # OpenCV takes 4, 5, 8, ... coefficients, not any number of them.
-        return np.pad(self.distortion, (0, _MAX_DISTORTION - len(self.distortion)))
+    @cached_property
+    def _reach(self) -> float:
+        """Tangent of the angle up to which the radial model grows; beyond it the model is no lens."""
+        k1, k2, _, _, k3, k4, k5, k6 = self.distortion
+        r = np.linspace(0, _WIDEST, 4000)
+        s = r * r
+        grows = np.diff(r * (1 + s * (k1 + s * (k2 + s * k3))) / (1 + s * (k4 + s * (k5 + s * k6)))) > 0
+        return float(r[-1] if grows.all() else r[grows.argmin()])
 
 
 def unit(vectors: ArrayLike) -> Floats:
@@ -150,7 +162,7 @@ def angles_from_rays(rays: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def angle_between_deg(a: ArrayLike, b: ArrayLike) -> Floats:
-    """Angle in degrees between vectors (..., 3); exact near 0 and 180, where the arc cosine is not (eq. 12.9)."""
+    """Angle in degrees between vectors (..., 3); exact near 0 and 180, where the arc cosine is not."""
     u, v = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     sine = np.linalg.norm(np.cross(u, v), axis=-1)
     return np.asarray(np.degrees(np.arctan2(sine, (u * v).sum(axis=-1))))
@@ -218,19 +230,6 @@ def intersect_sphere(ray: ArrayLike, centre_mm: ArrayLike, radius_mm: float) -> 
     grazing = c + offset * (radius_mm / np.maximum(distance, 1e-12))
     points = np.where(distance <= radius_mm, hit, grazing)
     return points, np.clip(distance[..., 0] - radius_mm, 0, None)
-
-
-def intersect_plane(
-    origin_mm: ArrayLike, ray: ArrayLike, point_mm: ArrayLike, normal: ArrayLike
-) -> tuple[Floats, Floats]:
-    """Where rays meet a plane: points (..., 3) and distances along the ray (...); NaN where they never do."""
-    o, d, n = (np.asarray(v, dtype=float) for v in (origin_mm, ray, normal))
-    towards = (d * n).sum(axis=-1)
-    gap = ((np.asarray(point_mm, dtype=float) - o) * n).sum(axis=-1)
-    towards, gap = np.broadcast_arrays(towards, gap)
-    distance = np.divide(gap, towards, out=np.full(towards.shape, np.nan), where=np.abs(towards) > 1e-12)
-    distance = np.where(distance > 0, distance, np.nan)
-    return o + d * distance[..., None], distance
 
 
 def apply_homography(homography: ArrayLike, pixels: ArrayLike) -> Floats:

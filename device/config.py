@@ -42,9 +42,11 @@ class CameraSettings(Settings):
     size_px: tuple[int, int] | None = Field(None, description="width and height that the matrix belongs to")
     matrix: tuple[tuple[float, float, float], ...] | None = Field(None, description="3 x 3 camera matrix, pixels")
     distortion: tuple[float, ...] = Field((), max_length=8, description="k1 k2 p1 p2 k3 k4 k5 k6")
-    yaw_deg: float = Field(0.0, gt=-90, lt=90, description="mount, against a camera that looks straight back")
-    pitch_deg: float = Field(0.0, gt=-60, lt=60, description="mount, positive where the camera looks up")
-    roll_deg: float = Field(0.0, gt=-90, lt=90, description="mount, clockwise as the driver sees it")
+    yaw_deg: float = Field(
+        0.0, gt=-90, lt=90, description="mount: turned to the driver's left, against a camera that looks straight back"
+    )
+    pitch_deg: float = Field(0.0, gt=-60, lt=60, description="mount: turned up")
+    roll_deg: float = Field(0.0, gt=-90, lt=90, description="mount: turned clockwise, seen from behind the camera")
     mount_error_deg: float = Field(
         8.0, ge=0, le=45, description="standard deviation of the mount, until adaptation has found it"
     )

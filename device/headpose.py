@@ -56,7 +56,6 @@ class HeadPoseEstimator:
     def __init__(self, face: CanonicalFace, camera: Camera) -> None:
         self._camera = camera
         self._model = np.ascontiguousarray(face.vertices_mm[::_STRIDE])
-        self._distortion = np.pad(camera.distortion, (0, 8 - len(camera.distortion)))
 
     def fit(self, landmarks_px: NDArray[np.float32]) -> HeadPose | None:
         """Pose of a face whose landmarks (478, 3) are known; None where no face in front of the camera fits."""
@@ -69,12 +68,12 @@ class HeadPoseEstimator:
             self._model,
             points[:, :2],
             self._camera.matrix,
-            self._distortion,
+            self._camera.distortion,
             cv2.Rodrigues(rotation)[0],
             start_mm.reshape(3, 1).copy(),
             _REFINE,
         )
-        reprojected = cv2.projectPoints(self._model, vector, refined, self._camera.matrix, self._distortion)[0]
+        reprojected = cv2.projectPoints(self._model, vector, refined, self._camera.matrix, self._camera.distortion)[0]
         error_px = float(np.sqrt(((reprojected[:, 0] - points[:, :2]) ** 2).sum(axis=1).mean()))
         position = np.asarray(refined, dtype=float).ravel()
         if not (np.isfinite(position).all() and np.isfinite(error_px) and position[2] > 0):
@@ -88,6 +87,8 @@ def _align(model: Floats, points: Floats, camera: Camera) -> tuple[Floats, Float
     """Rotation and position by Procrustes alignment of the mesh, lifted to the camera frame by its own depth."""
     focal_px = camera.matrix[0, 0]
     rays = camera.rays(points[:, :2])
+    if not np.isfinite(rays).all():  # partly beyond what the lens model means
+        return None
     rays = rays / rays[:, 2:]
     _, scale, _ = _procrustes(model, points)  # a weak-perspective camera first
     if not scale > 0:

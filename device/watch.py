@@ -102,9 +102,9 @@ class Stages:
         if self._road is not None:
             gaze = self._road.place(gaze)
         looked = time.perf_counter()
+        acknowledged, self._acknowledged = self._acknowledged, False
         sight = sight_of(frame, gaze, self._mount_error_deg)
-        attention = self.policy.update(replace(sight, acknowledged=self._acknowledged))
-        self._acknowledged = False
+        attention = self.policy.update(replace(sight, acknowledged=acknowledged))
         calibration = self._adaptation.observe(frame, gaze) if self._adaptation else None
         if calibration is not None:
             self._take_over(calibration)

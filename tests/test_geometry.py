@@ -14,7 +14,6 @@ from dashgaze.geometry import (
     apply_homography,
     facing_angles_deg,
     facing_rotation,
-    intersect_plane,
     intersect_sphere,
     rays_from_angles,
     rotation_between,
@@ -112,6 +111,21 @@ def test_rays_that_the_lens_cannot_have_are_nan_not_guesses():
     assert np.isnan(barrel.rays([5000, 5000])).all()
 
 
+def test_a_lens_model_does_not_fold_back_into_the_picture():
+    camera = Camera.from_parameters((1920, 1080), [[1000, 0, 960], [0, 1000, 540], [0, 0, 1]], [-0.35])
+    seen = camera.project(rays_from_angles(np.arange(0, 75, 5), 0))[:, 0]
+    known = np.isfinite(seen)
+    assert known[:8].all()
+    assert not known[-4:].any()
+    assert (np.diff(seen[known]) > 0).all()
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_any_number_of_coefficients_is_taken(count):
+    camera = Camera.from_parameters((640, 480), WIDE.matrix, [0.01] * count)
+    assert len(camera.distortion) == 8
+
+
 @given(st.integers(2, 4000), st.integers(2, 4000))
 def test_a_resized_camera_sees_the_same_rays(width, height):
     small = WIDE.scaled((width, height))
@@ -156,14 +170,6 @@ def test_a_ray_beside_a_sphere_gets_its_nearest_point_and_the_miss():
     point, miss = intersect_sphere([0, 0, 1], [20, 0, 100], 12)
     assert miss == pytest.approx(8)
     assert_allclose(point, [8, 0, 100])
-
-
-def test_a_plane_is_met_ahead_only():
-    point, distance = intersect_plane([0, 0, 0], [0, 0, 1], [5, 5, 10], [0, 0, -1])
-    assert_allclose(point, [0, 0, 10])
-    assert distance == pytest.approx(10)
-    assert np.isnan(intersect_plane([0, 0, 0], [0, 0, -1], [5, 5, 10], [0, 0, -1])[1])
-    assert np.isnan(intersect_plane([0, 0, 0], [1, 0, 0], [5, 5, 10], [0, 0, -1])[1])
 
 
 def test_a_rotation_homography_moves_pixels_as_their_rays():
