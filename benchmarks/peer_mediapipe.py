@@ -45,8 +45,10 @@ def run(model: str, faces: int, clip: Path) -> tuple[np.ndarray, float, np.ndarr
     )
     rows, each_ms = [], []
     with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        began = before = time.perf_counter()
+        began = before = 0.0
         for image, stamp_ms in pictures(clip):
+            began = began or time.perf_counter()  # with the first decoded picture, as on the other side
+            before = before or began
             height, width = image.shape[:2]
             picture = mp.Image(mp.ImageFormat.SRGB, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             result = landmarker.detect_for_video(picture, stamp_ms) if mode == "VIDEO" else landmarker.detect(picture)

@@ -8,8 +8,8 @@ Frames (all right-handed, millimetres):
 
 A direction in any of them has azimuth (positive to +x) and elevation (positive up):
 g = (cos el sin az, -sin el, cos el cos az). Head pose: R_camera_face = R0 . Ry(yaw) . Rx(pitch) . Rz(roll), where R0
-turns a face towards the camera, so that all three are zero when the face looks straight against the camera's axis; positive to the driver's right,
-up, and clockwise as the driver sees it. A camera mount is described by the same three angles against a camera that
+turns a face towards the camera, so that all three are zero when the face looks straight against the camera's axis;
+positive to the driver's right, up, and clockwise as the driver sees it. A camera mount is described by the same three angles against a camera that
 looks straight back at the driver: R_car_camera = R0 . Ry(yaw) . Rx(pitch) . Rz(roll).
 
 Functions are pure and vectorised: points and rays are (..., 3), pixels (..., 2). What has no answer (a point behind
@@ -97,9 +97,9 @@ class Camera:
         if self.distortion.any():
             ahead &= np.hypot(flat[:, 0], flat[:, 1]) <= self._reach * flat[:, 2]
         if ahead.any():
-            pixels[ahead] = cv2.projectPoints(
-                flat[ahead], np.zeros(3), np.zeros(3), self.matrix, self.distortion
-            )[0].reshape(-1, 2)
+            pixels[ahead] = cv2.projectPoints(flat[ahead], np.zeros(3), np.zeros(3), self.matrix, self.distortion)[
+                0
+            ].reshape(-1, 2)
         return pixels.reshape(*points.shape[:-1], 2)
 
     def rays(self, pixels: ArrayLike) -> Floats:
@@ -118,9 +118,9 @@ class Camera:
             plane = np.stack([(flat[:, 0, 0] - cx - skew * y) / fx, y], axis=-1)
         else:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-            plane = cv2.undistortPointsIter(
-                flat, self.matrix, self.distortion, np.eye(3), np.eye(3), criteria
-            ).reshape(-1, 2)
+            plane = cv2.undistortPointsIter(flat, self.matrix, self.distortion, np.eye(3), np.eye(3), criteria).reshape(
+                -1, 2
+            )
         rays = np.ones((len(plane), 3))
         rays[:, :2] = plane
         rays /= np.sqrt((rays * rays).sum(axis=1, keepdims=True))

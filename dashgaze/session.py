@@ -113,7 +113,7 @@ LANDMARKS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
 FACE = (
     *_box("face", "Face on the driver frame"),
     _float("face_score", "", "Certainty that the box holds a face", 0, 1),
-    _int("faces_visible", "", "Faces found on the driver frame"),
+    _int("faces_visible", "", "Faces that the detector saw; null on frames on which it did not run"),
     *_box("left_eye", "Driver's left eye on the driver frame"),
     *_box("right_eye", "Driver's right eye on the driver frame"),
     *(
@@ -132,7 +132,7 @@ HEAD = (
 EYES = (
     _float("eye_openness_left_frac", "", "Left eye: 0 closed, 1 this driver's normal opening", 0),
     _float("eye_openness_right_frac", "", "Right eye: 0 closed, 1 this driver's normal opening", 0),
-    _bool("eyes_closed", "Both visible eyes at least 80 % closed"),
+    _bool("eyes_closed", "The visible eyes are at least 80 % closed on the mean, with hysteresis"),
     _float("mouth_open_frac", "", "0 closed, 1 wide open", 0),
 )
 SPEED = _float("speed_mps", "m/s", "Speed of the vehicle, negative in reverse", -100, 200)

@@ -163,6 +163,8 @@ def _checked(name: str, values: Mapping[str, Sequence[float]]) -> dict[str, list
             raise InputError(f"zones.{name}.{key}", "unknown key", "use centre_mm or size_mm")
         if len(value) != lengths[key] or not np.isfinite(value).all():
             raise InputError(f"zones.{name}.{key}", f"needs {lengths[key]} finite numbers, not {list(value)}")
+        if key == "centre_mm" and np.hypot(value[0], value[2]) < 1:
+            raise InputError(f"zones.{name}.centre_mm", "lies above, below or between the eyes", "give it a distance")
         if key == "size_mm" and min(value) <= 0:
             raise InputError(f"zones.{name}.size_mm", f"must be positive, not {list(value)}")
     return {key: [float(v) for v in value] for key, value in values.items()}

@@ -32,6 +32,10 @@ class AdaptationSettings(Settings):
     memory_s: float = Field(360.0, gt=0, description="time constant of forgetting")
     least_speed_mps: float = Field(13.0, ge=0, description="frames below this speed are left out; unknown speed counts")
     clamp_deg: float = Field(30.0, gt=0, le=45, description="the correction is never larger")
+    unknown_speed_clamp_deg: tuple[float, float] = Field(
+        (20.0, 12.0),
+        description="to the side, and up or down, where the speed is not known: a parked driver reads a phone",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class RoadCentre:
         self._before_s: float | None = None
         self._given_s = 0.0
         self._learned_s = 0.0
+        self._speed_known = True
 
     def observe(self, frame: Frame, gaze: Gaze) -> Calibration | None:
         """A calibration when `ready_s` of driving were seen, and a fresh one every ten seconds of driving after."""
@@ -76,6 +81,7 @@ class RoadCentre:
         column, row = (round((float(a) + _REACH_DEG) / _BIN_DEG) for a in (azimuth, elevation))
         if not (0 <= row < len(self._seconds) and 0 <= column < len(self._seconds)):
             return None
+        self._speed_known &= frame.speed_mps is not None
         self._seconds[row, column] += dt_s
         self._learned_s += dt_s
         if self._learned_s < self._settings.ready_s or self._learned_s - self._given_s < 10:
@@ -88,6 +94,8 @@ class RoadCentre:
         blurred = cv2.GaussianBlur(self._seconds, (0, 0), _BLUR_DEG / _BIN_DEG)
         row, column = np.unravel_index(int(blurred.argmax()), blurred.shape)
         found = np.array([column, row]) * _BIN_DEG - _REACH_DEG
-        azimuth, elevation = np.clip(found, -self._settings.clamp_deg, self._settings.clamp_deg).tolist()
+        settings = self._settings
+        limit = np.array([settings.clamp_deg] * 2 if self._speed_known else settings.unknown_speed_clamp_deg)
+        azimuth, elevation = np.clip(found, -limit, limit).tolist()
         correction = rotation_between(rays_from_angles(azimuth, elevation), [0.0, 0.0, 1.0])
         return Calibration(correction @ self._mount, azimuth, elevation, self._learned_s)

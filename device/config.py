@@ -51,9 +51,13 @@ class CameraSettings(Settings):
         8.0, ge=0, le=45, description="standard deviation of the mount, until adaptation has found it"
     )
 
-    def camera(self, size_px: tuple[int, int]) -> Camera:
-        """Camera for pictures of this size. Raises InputError where the parameters are impossible."""
-        return camera_of("camera", size_px, self.fov_deg, self.matrix, self.distortion, self.size_px)
+    def camera(self, size_px: tuple[int, int], mirrored: bool = False) -> Camera:
+        """Camera for pictures of this size; with `mirrored`, for those that the source has turned back.
+
+        Raises InputError where the parameters are impossible.
+        """
+        camera = camera_of("camera", size_px, self.fov_deg, self.matrix, self.distortion, self.size_px)
+        return camera.mirrored() if mirrored else camera
 
     def car_from_camera(self) -> Floats:
         """Rotation (3, 3) from the camera frame to the car frame."""

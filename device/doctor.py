@@ -231,7 +231,7 @@ def _check_memory(root: Path) -> Check:
 def _check_serial_ports() -> Check:
     ports = sorted(f"{port.device} ({port.description})" for port in list_ports.comports())
     if not ports:
-        return Check("serial ports", None, "none", "needed only for alerts over a serial line")
+        return Check("serial ports", None, "none", "none is needed yet")
     return Check("serial ports", True, ", ".join(ports))
 
 

@@ -36,7 +36,7 @@ class EyeSettings(Settings):
         description="population's lid distance over eye width, until the driver's own is known",
     )
     closed_below_frac: float = Field(0.2, gt=0, lt=1, description="eyes count as closed at or below it (P80)")
-    open_above_frac: float = Field(0.3, gt=0, lt=1, description="closed eyes count as open again above it")
+    open_again_frac: float = Field(0.1, ge=0, lt=0.5, description="so much more opens closed eyes again")
     hidden_beyond_yaw_deg: float = Field(38.0, gt=0, lt=90, description="the far eye of a turned head is not judged")
 
 
@@ -89,7 +89,8 @@ class EyeJudge:
 
     def _apertures(self, landmarks_px: NDArray[np.float32], head: HeadPose) -> Apertures:
         limit = self._settings.hidden_beyond_yaw_deg
-        yaw, pitch = np.radians(head.yaw_deg), np.radians(head.pitch_deg)
+        yaw_deg, pitch_deg = head.seen_from_deg
+        yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
         # A turned head narrows the eye, a nodding one flattens it.
         foreshortening = max(np.cos(yaw), 0.4) / max(np.cos(pitch), 0.4)
         points = landmarks_px[:, :2].astype(np.float64)
@@ -102,13 +103,13 @@ class EyeJudge:
 
         # A head turned to the driver's right hides the right eye.
         return Apertures(
-            left=aperture(_LEFT_LIDS, _LEFT_CORNERS) if head.yaw_deg > -limit else None,
-            right=aperture(_RIGHT_LIDS, _RIGHT_CORNERS) if head.yaw_deg < limit else None,
+            left=aperture(_LEFT_LIDS, _LEFT_CORNERS) if yaw_deg > -limit else None,
+            right=aperture(_RIGHT_LIDS, _RIGHT_CORNERS) if yaw_deg < limit else None,
         )
 
     def _is_closed(self, openness_frac: float) -> bool:
-        threshold = self._settings.open_above_frac if self._closed else self._settings.closed_below_frac
-        self._closed = openness_frac <= threshold
+        margin = self._settings.open_again_frac if self._closed else 0.0
+        self._closed = openness_frac <= self._settings.closed_below_frac + margin
         return self._closed
 
     def _learn(self, t_s: float, apertures: Apertures, closed: bool | None) -> None:

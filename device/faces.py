@@ -38,7 +38,7 @@ class FaceSettings(Settings):
         "auto", description="half of the picture where the driver sits; auto follows from the hand of drive"
     )
     driver_patience_s: float = Field(
-        3.0,
+        60.0,
         ge=0,
         description="how long the driver's place is kept before a face elsewhere is taken for the driver",
     )
@@ -78,7 +78,7 @@ class FaceTracker:
         """The driver's face on a frame; a status that says why where there is none."""
         if self._last is not None and frame.t_s - self._last[0] > _STALE_S:
             self._tracked = None
-        face = None if self._is_to_be_checked(frame.t_s) else self._track(frame, self._tracked, 1)
+        face = None if self._is_to_be_checked(frame.t_s) else self._track(frame, self._tracked)
         if face is None:
             face = self._detect_and_track(frame)
         if face is None and self._search_is_due(frame.t_s):
@@ -113,7 +113,7 @@ class FaceTracker:
             return None
         if self._last is not None and frame.t_s - self._last[0] <= self._settings.driver_patience_s:
             place = self._last[1]
-            near = [face for face in faces if _distance_px(face, place) < 0.75 * place.side_px]
+            near = [face for face in faces if _distance_px(face, place) < place.side_px]
             return min(near, key=lambda face: _distance_px(face, place), default=None)
         width = frame.image.shape[1]
 
@@ -123,7 +123,7 @@ class FaceTracker:
 
         return max(faces, key=likelihood)
 
-    def _track(self, frame: Frame, region: Region | None, visible: int) -> Face | None:
+    def _track(self, frame: Frame, region: Region | None, visible: int | None = None) -> Face | None:
         if region is None:
             return None
         raw, presence = self._mesh.fit(frame.image, region)
@@ -141,7 +141,7 @@ class FaceTracker:
             box_px=_box(landmarks),
             landmarks_px=landmarks,
             blendshapes=self._blendshapes.estimate(landmarks),
-            faces_visible=max(visible, 1),
+            faces_visible=visible,
         )
 
     def _is_to_be_checked(self, t_s: float) -> bool:
@@ -169,7 +169,7 @@ class FaceTracker:
                 return face
             likely = likely or region
         for region in _nearby(likely) if likely else ():
-            face = self._track(frame, region, 1)
+            face = self._track(frame, region)
             if face is not None:
                 self._doubted_since_s = frame.t_s
                 return face

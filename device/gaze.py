@@ -89,9 +89,11 @@ class GeometricGaze:
         apertures: Apertures,
     ) -> Gaze:
         eye_px = _eye_width_px(landmarks_px)
-        usable = eye_px >= self._settings.smallest_eye_px and abs(head.yaw_deg) < _FAR_YAW_DEG
+        irises = self._camera.rays(landmarks_px[[_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE], :2])
+        facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(irises).all())
+        usable = facing and eye_px >= self._settings.smallest_eye_px
         if usable:
-            azimuth, elevation = self._eye_in_head(landmarks_px, head, apertures)
+            azimuth, elevation = self._eye_in_head(irises, head, apertures)
             error_deg = _error_deg(_EYES_ERROR_DEG, head, eye_px)
         else:
             azimuth, elevation, error_deg = 0.0, 0.0, _error_deg(_HEAD_ERROR_DEG, head, eye_px)
@@ -113,17 +115,14 @@ class GeometricGaze:
             eyes=eyes,
         )
 
-    def _eye_in_head(
-        self, landmarks_px: NDArray[np.float32], head: HeadPose, apertures: Apertures
-    ) -> tuple[float, float]:
-        """Azimuth and elevation of the gaze in the face frame, degrees."""
-        irises = self._camera.rays(landmarks_px[[_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE], :2])
+    def _eye_in_head(self, irises: Floats, head: HeadPose, apertures: Apertures) -> tuple[float, float]:
+        """Azimuth and elevation of the gaze in the face frame, degrees; `irises` are rays (2, 3), right and left."""
         centres = self._eyeballs_mm @ head.rotation.T + head.position_mm
         points, _ = intersect_sphere(irises, centres, _EYEBALL_MM)
         azimuths, elevations = angles_from_rays((points - centres) @ head.rotation)
         seen = [apertures.right is not None, apertures.left is not None]
-        aperture = apertures.mean or self._eyes.normal_aperture_frac
-        lid_deg = _LID_DEG * (aperture / self._eyes.normal_aperture_frac - 1)
+        normal = self._eyes.normal_aperture_frac
+        lid_deg = _LID_DEG * ((apertures.mean or normal) / normal - 1)
         azimuth = _AZIMUTH_GAIN * float(np.clip(azimuths[seen].mean(), -60, 60))
         elevation = _ELEVATION_GAIN * float(np.clip(elevations[seen].mean(), -60, 60)) + lid_deg
         return azimuth, float(np.clip(elevation, -45, 45))
@@ -141,7 +140,7 @@ class GeometricGaze:
 
 def _error_deg(base_deg: float, head: HeadPose, eye_px: float) -> float:
     """Standard deviation per axis: what the fits leave over, the head's turn and doubt, half a pixel of iris noise."""
-    turned_deg = _TURNED_ERROR * max(abs(head.yaw_deg) - _TURNED_YAW_DEG, 0.0)
+    turned_deg = _TURNED_ERROR * max(abs(head.seen_from_deg[0]) - _TURNED_YAW_DEG, 0.0)
     # Half an eye width is the radius of the globe, about.
     pixel_deg = float(np.degrees(0.5 / max(eye_px / 2, 1.0))) * _AZIMUTH_GAIN
     return math.hypot(base_deg, turned_deg, head.spread_deg / 2, pixel_deg)

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from dashgaze.geometry import angles_from_rays
 from dashgaze.tables import Status
 from dashgaze.zones import Zone
 
@@ -47,7 +48,8 @@ class Face:
     """478 x 3 (FaceMesh V2 order, irises last): x, y in frame pixels; z in the same scale, smaller is nearer."""
     blendshapes: NDArray[np.float32] | None = None
     """52, in the order of the bundle's part `blendshapes`, 0 to 1."""
-    faces_visible: int = 0
+    faces_visible: int | None = None
+    """How many the detector saw; None on frames on which it did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,12 @@ class HeadPose:
     spread_deg: float = 0.0
     """How far the two estimates that were averaged are apart: large where neither should be trusted."""
 
+    @property
+    def seen_from_deg(self) -> tuple[float, float]:
+        """Yaw and pitch against the line to the camera, whatever the face's place in the picture: what hides an eye."""
+        azimuth, elevation = angles_from_rays(-self.rotation.T @ self.position_mm)
+        return -float(azimuth), -float(elevation)
+
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
@@ -75,7 +83,7 @@ class Eyes:
     """0 closed, 1 this driver's normal opening; left is the driver's own."""
     openness_right_frac: float | None
     closed: bool | None
-    """Both visible eyes at least 80 % closed (P80). None where no eye can be judged."""
+    """The visible eyes are at least 80 % closed on the mean (P80), with hysteresis. None where no eye can be judged."""
     mouth_open_frac: float | None
 
 
@@ -84,7 +92,8 @@ class Gaze:
     """Where the driver looks. `status` is that of ray and angles, `location_status` that of the road location."""
 
     status: Status
-    """OK; EYES_CLOSED; LOW_QUALITY (the ray is the head's direction, its error says so); else as `Face.status`."""
+    """OK; EYES_CLOSED; LOW_QUALITY: the ray is the head's direction and its error says so, or there is none where not
+    even a head fits; else as `Face.status`."""
     ray: NDArray[np.float64] | None = None
     """3, unit vector in the camera frame, from `eye_mid_mm`."""
     eye_mid_mm: NDArray[np.float64] | None = None

@@ -32,7 +32,9 @@ class SourceSettings(Settings):
         default=None,
         description="when the first frame of a file was taken, ISO 8601; UTC where it names no zone",
     )
-    folder_fps: float = Field(default=1.0, gt=0, le=1000, description="stills per second of `t_s`")
+    folder_fps: float = Field(
+        default=1.0, gt=0, le=1000, description="stills per second of `t_s`; below 2 they are too far apart for alerts"
+    )
     camera_size_px: tuple[int, int] = Field(default=(1280, 720), description="width and height to ask a camera for")
     camera_fps: float = Field(default=30.0, gt=0, le=480, description="frames per second to ask a camera for")
     tick_s: float = Field(default=0.1, gt=0, le=1, description="longest wait of a live source before it yields None")
@@ -109,6 +111,15 @@ class Source(ABC):
     def take_events(self) -> list[SourceEvent]:
         """What happened since the last call, oldest first."""
         return [self._events.popleft() for _ in range(len(self._events))]
+
+    def now_s(self) -> float:
+        """The clock of a live source; a file's stands still between its frames."""
+        return 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether a live source is silent at the moment."""
+        return False
 
     def stop(self) -> None:
         """End the iteration after the frame at hand; safe in another thread and in a signal handler."""

@@ -80,19 +80,25 @@ class LiveSource(Source):
             image = self._upright(shot.image, self._settings.mirror)
             yield Frame(shot.number, shot.t_s, image, shot.timestamp_ns, skipped)
 
+    @property
+    def lost(self) -> bool:
+        """No picture has come for so long that the camera counts as lost."""
+        return self._lost_s is not None
+
     def close(self) -> None:
         """Stop the reader; one that is blocked frees its capture later, by itself."""
         super().close()
         self._reader.join(_CLOSE_S)
 
-    def _now_s(self) -> float:
+    def now_s(self) -> float:
+        """The clock of `Frame.t_s`."""
         return time.monotonic() - self._start_s
 
     def _check_silence(self) -> None:
         """Within the lock: declare the source lost or given up, and pass on what broke the reader."""
         if self._failure is not None:
             raise self._failure
-        now_s = self._now_s()
+        now_s = self.now_s()
         if self._lost_s is None and now_s - self._last_s > self._settings.stall_s:
             self._lose(f"no picture for {self._settings.stall_s:g} s")
         limit_s = self._settings.reconnect_s
@@ -102,7 +108,7 @@ class LiveSource(Source):
     def _lose(self, reason: str) -> None:
         with self._changed:
             if self._lost_s is None and not self._stopped.is_set():
-                self._lost_s = self._now_s()
+                self._lost_s = self.now_s()
                 self._report(SourceEventKind.CAMERA_LOST, self._lost_s, f"{self.name}: {reason}")
 
     def _run(self, capture: cv2.VideoCapture | None) -> None:
@@ -138,7 +144,7 @@ class LiveSource(Source):
         while not self._stopped.is_set():
             image: object = None
             if capture.grab():
-                t_s, timestamp_ns = self._now_s(), time.time_ns()
+                t_s, timestamp_ns = self.now_s(), time.time_ns()
                 image = capture.retrieve()[1]
             if isinstance(image, np.ndarray):
                 self._publish(np.asarray(image, np.uint8), t_s, timestamp_ns)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,12 +40,15 @@ from dashgaze.device.records import Alert, Attention, Eyes, Face, Frame, Gaze, L
 from dashgaze.device.road import RoadView
 from dashgaze.device.sources import Source, SourceEvent, open_source
 from dashgaze.drive import BundleUsed, Clock, DriveCamera, DriveHeader, DriveWriter, Event
-from dashgaze.errors import InputError
+from dashgaze.errors import DashgazeError, InputError
 from dashgaze.geometry import Camera
 from dashgaze.session import Versions
+from dashgaze.tables import Status
 from dashgaze.zones import ZoneMap
 
 _STAGES = ("source", "faces", "gaze", "attention", "outputs", "total")
+_LEARNED_MOUNT_ERROR_DEG = 3.0  # the mode of gaze is blurred over so much, and moves with the traffic
+_SAME_SHAPE = 0.02
 _LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime")
 
 
@@ -63,8 +67,10 @@ class Seen:
 class Stages:
     """The stages between source and outputs, built from configuration."""
 
-    def __init__(self, config: WatchConfig, bundle: Bundle, road_size_px: tuple[int, int] | None = None) -> None:
-        self._config = config
+    def __init__(
+        self, config: WatchConfig, bundle: Bundle, name: str, road_size_px: tuple[int, int] | None = None
+    ) -> None:
+        self._config, self._name = config, name
         self._canonical = CanonicalFace.from_bundle(bundle)
         self.zones = ZoneMap.for_vehicle(config.vehicle.hand_of_drive, config.zones)
         self.faces = FaceTracker(bundle, config.faces, config.vehicle.hand_of_drive)
@@ -86,6 +92,12 @@ class Stages:
         self.camera: Camera | None = None
         self.latencies = {name: LatencyHistogram() for name in _STAGES}
         self._acknowledged = False
+        self._policy_s = 0.0
+
+    def see_nothing(self, t_s: float) -> Attention:
+        """Tell the policy that the camera gives nothing."""
+        self._policy_s = max(self._policy_s, t_s)
+        return self.policy.update(Sight(self._policy_s, Status.BLOCKED))
 
     def acknowledge(self) -> None:
         """The driver pressed the button: the policy hears of it with the next frame."""
@@ -93,9 +105,8 @@ class Stages:
 
     def see(self, frame: Frame) -> Seen:
         """Run one frame through faces, gaze, attention and adaptation."""
-        if self._config.vehicle.speed_mps is not None:
-            frame = replace(frame, speed_mps=self._config.vehicle.speed_mps)
         start = time.perf_counter()
+        frame = self._as_first(frame)
         face = self.faces.find(frame)
         found = time.perf_counter()
         gaze = self._gaze_for(frame).estimate(frame, face)
@@ -104,7 +115,8 @@ class Stages:
         looked = time.perf_counter()
         acknowledged, self._acknowledged = self._acknowledged, False
         sight = sight_of(frame, gaze, self._mount_error_deg)
-        attention = self.policy.update(replace(sight, acknowledged=acknowledged))
+        self._policy_s = max(self._policy_s, frame.t_s)  # a picture may be older than the last look at a lost camera
+        attention = self.policy.update(replace(sight, t_s=self._policy_s, acknowledged=acknowledged))
         calibration = self._adaptation.observe(frame, gaze) if self._adaptation else None
         if calibration is not None:
             self._take_over(calibration)
@@ -117,11 +129,25 @@ class Stages:
             self.latencies[name].add(seconds * 1000)
         return Seen(frame, face, gaze, attention, calibration)
 
-    def _gaze_for(self, frame: Frame) -> GeometricGaze:
-        """The gaze stage; a new one where pictures change their size."""
+    def _as_first(self, frame: Frame) -> Frame:
+        """The frame with the known speed, at the size of the first one: a camera may come back with another mode."""
+        if self._config.vehicle.speed_mps is not None:
+            frame = replace(frame, speed_mps=self._config.vehicle.speed_mps)
         height, width = frame.image.shape[:2]
-        if self._gaze is None or self.camera is None or self.camera.size_px != (width, height):
-            self.camera = self._config.camera.camera((width, height))
+        if self.camera is None or self.camera.size_px == (width, height):
+            return frame
+        first_width, first_height = self.camera.size_px
+        if abs(first_width * height - first_height * width) > first_width * height * _SAME_SHAPE:
+            problem = f"picture {frame.index} is {width} x {height}, the first was {first_width} x {first_height}"
+            raise InputError(self._name, problem, "watch pictures of one shape at a time")
+        resized = cv2.resize(frame.image, self.camera.size_px, interpolation=cv2.INTER_AREA)
+        return replace(frame, image=np.asarray(resized, np.uint8))
+
+    def _gaze_for(self, frame: Frame) -> GeometricGaze:
+        """The gaze stage, built when the first picture tells the camera's size."""
+        height, width = frame.image.shape[:2]
+        if self._gaze is None:
+            self.camera = self._config.camera.camera((width, height), self._config.source.mirror)
             self._gaze = GeometricGaze(
                 self._config.gaze, self.camera, self._canonical, self._eyes, self.zones, self._car_from_camera
             )
@@ -129,7 +155,7 @@ class Stages:
 
     def _take_over(self, calibration: Calibration) -> None:
         self._car_from_camera = calibration.car_from_camera
-        self._mount_error_deg = 0.0
+        self._mount_error_deg = min(self._mount_error_deg, _LEARNED_MOUNT_ERROR_DEG)
         if self._gaze is not None:
             self._gaze.adapt(calibration.car_from_camera)
 
@@ -215,14 +241,13 @@ def watch(
             # A live road camera must not hold up the driver's: it is asked for what it has.
             road_settings = config.source.model_copy(update={"mirror": False, "tick_s": 0.001})
             road = RoadPictures(stack.enter_context(open_source(road_spec, road_settings)))
-        stages = Stages(config, bundle, road.size_px if road else None)
+        stages = Stages(config, bundle, source.name, road.size_px if road else None)
         stopped = stack.enter_context(_stop_on_signals(source))
         stack.enter_context(_acknowledge_on_signal(stages))
         run = _Run(source, stages, config, bundle, out, annotate, view, road, stack)
         for frame in _timed(source, stages.latencies["source"]):
             if frame is None:
-                run.report(source.take_events())
-                view.idle()
+                run.wait()
             else:
                 run.take(frame)
         run.report(source.take_events())
@@ -252,26 +277,49 @@ class _Run:
         self._frames = self._frames_with_face = self._skipped = 0
         self._alerts: Counter[str] = Counter()
         self._calibration: Calibration | None = None
+        self._failure: DashgazeError | None = None
         self._began = 0.0
         self._last_t_s = 0.0
 
     def take(self, frame: Frame) -> None:
-        """One frame through the stages and into every output."""
+        """One frame through the stages and into every output; the driver's first, so that no disk delays an alert."""
         began = time.perf_counter()
         seen = self._stages.see(frame)
-        shown = time.perf_counter()
+        judged = time.perf_counter()
         if self._drive is None:
             self._open(seen.frame)
             self._began = began
         self._count(seen)
-        self._record(seen)
-        self._draw(seen)
+        fps = self._frames / max(judged - self._began, 1e-9)
+        spent_ms = (judged - began) * 1000
+        self._view.update(seen.frame, seen.face, seen.gaze, seen.attention, fps, self._skipped, spent_ms)
+        self._keep(seen)
         done = time.perf_counter()
-        self._stages.latencies["outputs"].add((done - shown) * 1000)
-        total_ms = (done - began) * 1000
-        self._stages.latencies["total"].add(total_ms)
-        fps = self._frames / max(done - self._began, 1e-9)
-        self._view.update(seen.frame, seen.face, seen.gaze, seen.attention, fps, self._skipped, total_ms)
+        self._stages.latencies["outputs"].add((done - judged) * 1000)
+        self._stages.latencies["total"].add((done - began) * 1000)
+
+    def wait(self) -> None:
+        """No new picture: while the camera is lost, the policy is told that nothing is seen."""
+        self.report(self._source.take_events())
+        self._view.idle()
+        if self._source.lost:
+            for change in self._stages.see_nothing(self._source.now_s()).changes:
+                self._view.event(change.t_s, change.kind, change.message)
+                if self._drive is not None and self._failure is None:
+                    self._drive.event(_alert_event(change, None))
+
+    def _keep(self, seen: Seen) -> None:
+        """Record and draw. A live run outlives a full disk: it goes on watching and fails at its end."""
+        if self._failure is not None:
+            return
+        try:
+            self._record(seen)
+            self._draw(seen)
+        except DashgazeError as error:
+            if not self._source.live:
+                raise
+            self._failure = error
+            self._view.event(seen.frame.t_s, "recording_stopped", str(error))
 
     def report(self, happenings: list[SourceEvent]) -> None:
         """What the source says beside its pictures, into the drive and onto the terminal."""
@@ -288,6 +336,8 @@ class _Run:
         summary = self._summary()
         if not finished:
             summary |= {"complete": False, "reason": f"stopped by {stopped[0]} before the end of the file"}
+        if self._failure is not None:
+            raise self._failure
         if self._video is not None:
             self._video.close()
         self._drive.close(summary)
@@ -339,7 +389,7 @@ class _Run:
 
     def _event(self, t_s: float, kind: str, message: str) -> None:
         self._view.event(t_s, kind, message)
-        if self._drive is not None:
+        if self._drive is not None and self._failure is None:
             self._drive.event(Event(t_s=t_s, kind=str(kind), message=message))
 
     def _header(self, frame: Frame) -> DriveHeader:
@@ -397,10 +447,10 @@ def versions() -> Versions:
     return Versions(dashgaze=dashgaze.__version__, python=platform.python_version(), libraries=libraries)
 
 
-def _alert_event(alert: Alert, frame: Frame) -> Event:
+def _alert_event(alert: Alert, frame: Frame | None) -> Event:
     return Event(
         t_s=alert.t_s,
-        timestamp_ns=frame.timestamp_ns,
+        timestamp_ns=None if frame is None else frame.timestamp_ns,
         kind=str(alert.kind),
         level=alert.level.name.lower(),
         rule=alert.rule,

@@ -60,6 +60,11 @@ def test_an_unknown_speed_counts_as_driving():
     assert drive(RoadCentre(AdaptationSettings(), FACING), 10, 0, speed=None)
 
 
+def test_a_parked_driver_with_a_phone_does_not_turn_the_car_over():
+    last = drive(RoadCentre(AdaptationSettings(), FACING), 0, -28, speed=None)[-1]
+    assert last.elevation_deg == -12
+
+
 def test_half_the_frame_rate_finds_the_same():
     fast, slow = (drive(RoadCentre(AdaptationSettings(), FACING), 8, -6, fps=f)[-1] for f in (20, 10))
     assert abs(fast.azimuth_deg - slow.azimuth_deg) <= 1

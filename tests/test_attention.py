@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from benchmarks.glances import ZONES, attentive_drive, false_alerts_per_hour, poisson_interval
 from benchmarks.scenarios import BUFFER, LONG, SCENARIOS, Scenario, Segment, passed, road, run, sights, unseen
-from dashgaze.device.attention import AttentionPolicy, AttentionSettings, EyesSettings, LongSettings
+from dashgaze.device.attention import AttentionPolicy, AttentionSettings
+from dashgaze.device.attention.settings import EyesSettings, LongSettings
 from dashgaze.device.records import Alert, AlertKind, Attention, Level, Sight
 from dashgaze.errors import DashgazeError
 from dashgaze.tables import Status

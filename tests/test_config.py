@@ -68,3 +68,19 @@ def test_a_matrix_follows_the_pictures_size(tmp_path):
     text = "[camera]\nsize_px = [1280, 720]\nmatrix = [[900, 0, 640], [0, 900, 360], [0, 0, 1]]\n"
     config = read_config(write(tmp_path, text))
     assert config.camera.camera((640, 360)).matrix[0, 0] == 450
+
+
+def test_mount_angles_turn_the_camera_as_their_descriptions_say():
+    """Yaw to the driver's left, pitch up, roll clockwise from behind: in the car frame, x right, y down, z forward."""
+    looks = WatchConfig().camera.model_copy(update={"yaw_deg": 20.0}).car_from_camera() @ [0, 0, 1]
+    assert looks[0] < -0.3, "to the left"
+    looks = WatchConfig().camera.model_copy(update={"pitch_deg": 20.0}).car_from_camera() @ [0, 0, 1]
+    assert looks[1] < -0.3, "up"
+    right_edge = WatchConfig().camera.model_copy(update={"roll_deg": 20.0}).car_from_camera() @ [1, 0, 0]
+    assert right_edge[1] > 0.3, "the right edge, seen from behind the camera, goes down"
+
+
+def test_the_principal_point_of_a_mirrored_video_is_turned_back_with_it():
+    matrix = ((900.0, 0.0, 600.0), (0.0, 900.0, 360.0), (0.0, 0.0, 1.0))
+    settings = WatchConfig().camera.model_copy(update={"matrix": matrix})
+    assert settings.camera((1280, 720), mirrored=True).matrix[0, 2] == 1279 - 600

@@ -122,3 +122,25 @@ def test_the_ray_starts_between_the_eyes_and_has_length_one():
     # Angles in the face frame are the ray in that frame.
     expected = gaze.head.rotation @ rays_from_angles(gaze.azimuth_deg, gaze.elevation_deg)
     assert angle_between_deg(expected, gaze.ray) < 1e-6
+
+
+def test_a_face_beside_the_axis_that_looks_into_the_lens_has_two_open_eyes():
+    """What hides an eye is the angle to the camera, not to its axis."""
+    aside = (350.0, 0.0, 600.0)
+    yaw = np.degrees(np.arctan2(350, 600))
+    for side, position in ((yaw, aside), (-yaw, (-350.0, 0.0, 600.0))):
+        gaze = estimator().estimate(Frame(0, 0.0, BLANK), looking((side, 0, 0), position_mm=position)[0])
+        assert gaze.head.seen_from_deg == pytest.approx((0, 0), abs=4)
+        assert gaze.eyes.openness_left_frac is not None
+        assert gaze.eyes.openness_right_frac is not None
+
+
+def test_landmarks_beyond_the_lens_model_are_no_gaze_and_no_crash():
+    from dashgaze.geometry import Camera
+
+    lens = Camera.from_parameters((1280, 720), CAMERA.matrix, [-0.9])
+    stage = GeometricGaze(
+        GazeSettings(), lens, CANONICAL, EyeJudge(EyeSettings(), NAMES), ZoneMap.for_vehicle("left"), FACING
+    )
+    face, _ = looking(position_mm=(560.0, 0.0, 700.0))
+    assert stage.estimate(Frame(0, 0.0, BLANK), face).status is Status.LOW_QUALITY

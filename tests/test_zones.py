@@ -92,6 +92,7 @@ def test_area_3_is_more_than_30_degrees_down():
         ({"cluster": {"centre_mm": [0, 0]}}, "zones.cluster.centre_mm"),
         ({"cluster": {"centre_mm": [0, 0, float("nan")]}}, "zones.cluster.centre_mm"),
         ({"cluster": {"size_mm": [0, 10]}}, "zones.cluster.size_mm"),
+        ({"cluster": {"centre_mm": [0, 500, 0]}}, "zones.cluster.centre_mm"),
     ],
 )
 def test_a_wrong_override_is_named(overrides, named):

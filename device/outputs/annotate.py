@@ -271,7 +271,7 @@ class Annotator:
         """The camera's picture with everything that is drawn into it."""
         x, y, width, height = layout.view
         view = canvas[y : y + height, x : x + width]
-        if face.faces_visible > 1:
+        if (face.faces_visible or 0) > 1:
             self._company_s = frame.t_s
         alone = frame.t_s - self._company_s > _COMPANY_S
         image = pixelate_faces(frame.image, face if alone else None) if self._settings.blur_face else frame.image

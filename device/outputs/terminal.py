@@ -30,7 +30,7 @@ from dashgaze.device.outputs import (
     gaze_rgb,
     gaze_words,
 )
-from dashgaze.device.records import Attention, Face, Frame, Gaze, Level
+from dashgaze.device.records import AlertKind, Attention, Face, Frame, Gaze, Level
 from dashgaze.tables import Status
 from dashgaze.zones import Zone
 
@@ -153,7 +153,7 @@ class TerminalView:
         self._started_s = self._drawn_s = -np.inf
         self._strip = _Strip()
         self._log: deque[Text] = deque(maxlen=_ALERTS_SHOWN)
-        self._message = ""
+        self._messages: dict[AlertKind, str] = {}
         self._seen: _Seen | None = None
 
     def start(self, name: str, frame_count: int | None) -> None:
@@ -176,8 +176,8 @@ class TerminalView:
         self._strip.add(frame.t_s, gaze)
         for alert in attention.changes:
             if alert.level > Level.NONE:
-                self._message = _harmless(alert.message)
-                self._log_line(alert.t_s, LEVEL_WORDS[alert.level], self._message, LEVEL_RGB[alert.level])
+                self._messages[alert.kind] = _harmless(alert.message)
+                self._log_line(alert.t_s, LEVEL_WORDS[alert.level], self._messages[alert.kind], LEVEL_RGB[alert.level])
         now_s = self._clock()
         if now_s - self._drawn_s >= _REFRESH_S:
             self._drawn_s = now_s
@@ -207,7 +207,7 @@ class TerminalView:
             Text(),
             self._strip.render(self._console.no_color),
             Text(),
-            _level_line(attention, self._message),
+            _level_line(attention, self._messages.get(attention.active[0], "") if attention.active else ""),
             Text(),
             *self._log,
             *[Text()] * (_ALERTS_SHOWN - len(self._log)),

@@ -8,6 +8,9 @@ from collections import deque
 TICK_S = 1e-9
 """Sums of frame intervals that differ by less are equal."""
 
+FORGET_S = 5.0
+"""Unknown for so long, what was under way is forgotten (judgement)."""
+
 
 class WindowSum:
     """Seconds of something within the last `window_s`."""
@@ -52,11 +55,10 @@ class WindowSum:
 
 
 class Spell:
-    """Seconds of something that interruptions under `tolerance_s` pause and do not end."""
+    """Seconds of something that interruptions under `tolerance_s` and unknown time under `FORGET_S` only pause."""
 
-    def __init__(self, tolerance_s: float, forget_s: float) -> None:
+    def __init__(self, tolerance_s: float) -> None:
         self._tolerance_s = tolerance_s
-        self._forget_s = forget_s
         self.reset()
 
     def reset(self) -> None:
@@ -71,7 +73,7 @@ class Spell:
             return
         if present is None:
             self._unknown_s += seconds
-            if self._unknown_s >= self._forget_s - TICK_S:
+            if self._unknown_s >= FORGET_S - TICK_S:
                 self.reset()
         elif present:
             self.seconds += seconds
