@@ -78,12 +78,12 @@ ROAD = (
 """Zone, azimuth, elevation, share of the looks at the road."""
 
 TARGETS = (
-    Target(Zone.MIRROR_REAR, 42.0, 12.0, 0.75, 0.36, 0.24, driving=True),
-    Target(Zone.MIRROR_LEFT, -46.0, -9.0, 1.10, 0.33, 0.15, driving=True),
-    Target(Zone.MIRROR_RIGHT, 55.0, -12.0, 1.10, 0.33, 0.07, driving=True),
+    Target(Zone.MIRROR_REAR, 36.0, 8.0, 0.75, 0.36, 0.24, driving=True),
+    Target(Zone.MIRROR_LEFT, -38.0, -10.0, 1.10, 0.33, 0.15, driving=True),
+    Target(Zone.MIRROR_RIGHT, 59.0, -7.0, 1.10, 0.33, 0.07, driving=True),
     Target(Zone.CLUSTER, 0.0, -20.0, 0.62, 0.48, 0.25, driving=True),
     Target(Zone.CONSOLE, 30.0, -26.0, 1.20, 0.50, 0.15),
-    Target(Zone.PASSENGER, 70.0, 0.0, 0.90, 0.45, 0.07),
+    Target(Zone.PASSENGER, 74.0, -10.0, 0.90, 0.45, 0.07),
     Target(Zone.PHONE_LAP, 8.0, -48.0, 0.80, 0.35, 0.02),
     Target(Zone.OTHER, -78.0, 0.0, 0.80, 0.35, 0.05),
 )
@@ -199,7 +199,9 @@ def speeds(rng: np.random.Generator, times_s: NDArray[np.float64]) -> NDArray[np
     return np.asarray(np.maximum(0.0, noisy) / 3.6)
 
 
-def attentive_drive(seed: int, hours: float, fps: float = 10.0) -> Iterator[Sight]:
+def attentive_drive(
+    seed: int, hours: float, fps: float = 10.0, glance_error_deg: float | None = None
+) -> Iterator[Sight]:
     """Yield what the policy sees of one attentive driver for so many hours."""
     rng = np.random.default_rng(seed)
     driver = Driver(rng)
@@ -213,7 +215,7 @@ def attentive_drive(seed: int, hours: float, fps: float = 10.0) -> Iterator[Sigh
                 yawns.append(yawn)
                 last_yawn_s = yawn[1]
         length_s = min(BLOCK_S, hours * 3600.0 - start_s)
-        yield from _block(rng, driver, start_s, length_s, fps, bias_deg, blinks_per_minute, yawns)
+        yield from _block(rng, driver, start_s, length_s, fps, bias_deg, blinks_per_minute, yawns, glance_error_deg)
 
 
 def _block(
@@ -225,6 +227,7 @@ def _block(
     bias_deg: NDArray[np.float64],
     blinks_per_minute: float,
     yawns: list[tuple[float, float]],
+    glance_error_deg: float | None,
 ) -> Iterator[Sight]:
     times_s = np.asarray(start_s + (np.arange(int(length_s * fps)) + 0.5) / fps, dtype=np.float64)
     times_s += rng.uniform(-0.1, 0.1, len(times_s)) / fps
@@ -235,6 +238,8 @@ def _block(
     glance = np.searchsorted(np.array(ends_s), times_s)
     truth = np.array(zones)[glance]
     scatter_deg = rng.normal(0.0, 1.0, (len(ends_s), 2)) * np.where(np.array(zones)[:, None] == 0, (5.0, 2.0), 2.0)
+    if glance_error_deg is not None:
+        scatter_deg = rng.normal(0.0, glance_error_deg, (len(ends_s), 2))
     seen_deg = CENTRES[truth] + scatter_deg[glance] + bias_deg + rng.normal(0.0, 2.0, (count, 2))
     astray = rng.random(count) < 0.01
     seen_deg[astray] = rng.uniform((-80.0, -50.0), (80.0, 20.0), (int(astray.sum()), 2))
@@ -255,7 +260,8 @@ def _block(
 
     speed_mps = speeds(rng, times_s)
     no_speed = inside(times_s, spread(rng, start_s, 2.0, 5.0, 60.0))
-    error_deg = np.where(poor, rng.uniform(12.0, 25.0, count), rng.uniform(3.0, 6.0, count))
+    usual_deg = rng.uniform(3.0, 6.0, count) if glance_error_deg is None else np.full(count, glance_error_deg)
+    error_deg = np.where(poor, rng.uniform(12.0, 25.0, count), usual_deg)
 
     columns = (
         times_s,
@@ -312,15 +318,27 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return (solve(count - 1, 0.975) if count else 0.0), solve(count, 0.025)
 
 
-def false_alerts_per_hour(hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0) -> FalseAlerts:
-    """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`."""
+PLACES = {zone: (azimuth, elevation) for zone, azimuth, elevation, _ in ROAD} | {
+    target.zone: (target.azimuth_deg, target.elevation_deg) for target in TARGETS
+}
+"""Where the simulated driver looks, by zone: azimuth and elevation in degrees."""
+
+
+def false_alerts_per_hour(
+    hours: float, seed: int, fps: float = 10.0, drive_hours: float = 2.0, glance_error_deg: float | None = None
+) -> FalseAlerts:
+    """Run the policy over `hours` of attentive driving, a new driver every `drive_hours`.
+
+    With `glance_error_deg` every glance is off by so much (standard deviation per axis, the same throughout the
+    glance), instead of by the generator's own 2 to 5 degrees.
+    """
     kinds: Counter[str] = Counter()
     done = 0.0
     while done < hours - 1e-9:
         length = min(drive_hours, hours - done)
         policy = AttentionPolicy()
         active: dict[str, Level] = {}
-        for sight in attentive_drive(seed, length, fps):
+        for sight in attentive_drive(seed, length, fps, glance_error_deg):
             for alert in policy.update(sight).changes:
                 if alert.level and not active.get(alert.kind):
                     kinds[alert.kind] += 1

@@ -30,17 +30,17 @@ DROWSY, YAWNING, NO_FACE, BLOCKED = (
 )
 NOTICE, WARNING, CRITICAL = Level.NOTICE, Level.WARNING, Level.CRITICAL
 
-ANGLES: dict[Zone, tuple[float, float]] = {
+PLACES: dict[Zone, tuple[float, float]] = {
     Zone.ROAD_AHEAD: (0.0, 0.0),
     Zone.ROAD_LEFT: (-24.0, 0.0),
     Zone.ROAD_RIGHT: (24.0, 0.0),
-    Zone.MIRROR_LEFT: (-46.0, -9.0),
-    Zone.MIRROR_RIGHT: (55.0, -12.0),
-    Zone.MIRROR_REAR: (42.0, 12.0),
+    Zone.MIRROR_LEFT: (-38.0, -10.0),
+    Zone.MIRROR_RIGHT: (59.0, -7.0),
+    Zone.MIRROR_REAR: (36.0, 8.0),
     Zone.CLUSTER: (0.0, -20.0),
     Zone.CONSOLE: (30.0, -26.0),
     Zone.PHONE_LAP: (8.0, -48.0),
-    Zone.PASSENGER: (70.0, 0.0),
+    Zone.PASSENGER: (74.0, -10.0),
     Zone.OTHER: (-78.0, 0.0),
 }
 """Azimuth and elevation at which the script's driver looks, left-hand drive, in degrees."""
@@ -129,7 +129,7 @@ def _sight(segment: Segment, t_s: float, within_s: float, number: int, acknowled
             acknowledged=acknowledged,
         )
     zone = segment.stray if segment.stray is not None and number % 5 == 4 else segment.zone
-    azimuth_deg, elevation_deg = (None, None) if zone is None else ANGLES[zone]
+    azimuth_deg, elevation_deg = (None, None) if zone is None else PLACES[zone]
     if segment.elevation_deg is not None and zone is segment.zone:
         elevation_deg = segment.elevation_deg
     return Sight(

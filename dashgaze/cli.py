@@ -1,10 +1,12 @@
 """The command line. Rooms are imported by the command that needs them, so that a missing extra harms nothing else."""
 
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import dashgaze
 from dashgaze.errors import DashgazeError, InputError
 
 try:
@@ -24,15 +26,24 @@ app = typer.Typer(
 _DEBUG = "--debug"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dashgaze {dashgaze.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _shared(
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error; anywhere on the line.")] = False,
 ) -> None: ...
 
 
 @app.command(
     epilog="Examples:  dashgaze watch drive.mp4 --annotate   |   dashgaze watch 0 --headless   |   "
-    "dashgaze watch front.mp4 --road rear.mp4 --annotate   |   dashgaze watch rtsp://dashcam/live --out today"
+    "dashgaze watch driver.mp4 --road road.mp4 --annotate   |   dashgaze watch rtsp://dashcam/live --out today"
 )
 def watch(
     source: Annotated[
@@ -123,8 +134,10 @@ def _stem(source: str) -> str:
 def main() -> None:
     """Entry point: errors are one line on stderr, and the exit code says whose they are."""
     debug = _DEBUG in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != _DEBUG]
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # the driver's button may come before the loop is up
     try:
-        app()
+        app(arguments)
     except DashgazeError as error:
         if debug:
             raise

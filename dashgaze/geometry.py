@@ -9,8 +9,8 @@ Frames (all right-handed, millimetres):
 A direction in any of them has azimuth (positive to +x) and elevation (positive up):
 g = (cos el sin az, -sin el, cos el cos az). Head pose: R_camera_face = R0 . Ry(yaw) . Rx(pitch) . Rz(roll), where R0
 turns a face towards the camera, so that all three are zero when the face looks straight against the camera's axis;
-positive to the driver's right, up, and clockwise as the driver sees it. A camera mount is described by the same three angles against a camera that
-looks straight back at the driver: R_car_camera = R0 . Ry(yaw) . Rx(pitch) . Rz(roll).
+positive to the driver's right, up, and clockwise as the driver sees it. A camera mount is described by the same three
+angles against a camera that looks straight back: R_car_camera = R0 . Ry(yaw) . Rx(pitch) . Rz(roll).
 
 Functions are pure and vectorised: points and rays are (..., 3), pixels (..., 2). What has no answer (a point behind
 the camera, a ray that misses) is NaN.

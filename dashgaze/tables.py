@@ -292,11 +292,12 @@ def write_failure(path: Path, error: OSError) -> DashgazeError:
     remedies = {
         **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space or choose another folder"),
         **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable or choose another"),
-        **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "create its folder first"),
+        **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "choose a place in a folder that exists"),
         errno.EIO: "check the disk",
     }
     reason = (error.strerror or str(error)).lower()
-    return DashgazeError(str(path), f"cannot be written: {reason}", remedies.get(error.errno or 0, ""))
+    kind = InputError if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EROFS) else DashgazeError
+    return kind(str(path), f"cannot be written: {reason}", remedies.get(error.errno or 0, ""))
 
 
 def _row_error(where: str, column: Column, row: int, problem: str) -> InputError:

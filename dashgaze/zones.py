@@ -122,6 +122,11 @@ class ZoneMap:
         """Zone of one ray."""
         return Zone(self.zones_of(origin_mm, ray)[0])
 
+    def off_road_deg(self, origin_mm: ArrayLike, ray: ArrayLike) -> float:
+        """By how many degrees one ray misses the nearest zone of the road; 0 on it, 180 at most."""
+        road = [zone in ROAD_ZONES for zone in self.zones]
+        return float(min(self._excess_deg(np.atleast_2d(origin_mm), np.atleast_2d(ray))[0, road].min(), 180.0))
+
     def outlines_deg(self) -> dict[Zone, Floats]:
         """Corner azimuths and elevations (4, 2) of each zone, seen from the eyes in the normal posture."""
         right = self.axes[:, 0] * self.half_sizes_mm[:, :1]
@@ -138,9 +143,13 @@ class ZoneMap:
         towards = np.einsum("mij,nj->nmi", self.axes, rays)
         ahead = (towards[..., 2] > 1e-6) & (to_centre[..., 2] > 0)
         scale = np.divide(to_centre[..., 2], towards[..., 2], out=np.full(ahead.shape, np.nan), where=ahead)
-        offset = np.abs(towards[..., :2] * scale[..., None] - to_centre[..., :2]) - self.half_sizes_mm
-        u, v = np.maximum(offset, 0).transpose(2, 0, 1)
-        return np.where(ahead, np.degrees(np.arctan2(np.hypot(u, v), scale)), np.inf)
+        offset = towards[..., :2] * scale[..., None] - to_centre[..., :2]
+        held = np.clip(offset, -self.half_sizes_mm, self.half_sizes_mm)
+        nearest = np.concatenate([to_centre[..., :2] + held, to_centre[..., 2:]], axis=-1)
+        lengths = np.sqrt((nearest * nearest).sum(axis=-1) * (towards * towards).sum(axis=-1))
+        cosine = np.clip((nearest * towards).sum(axis=-1) / lengths, -1, 1)
+        inside = (offset == held).all(axis=-1)
+        return np.where(inside, 0.0, np.where(ahead, np.degrees(np.arccos(cosine)), np.inf))
 
 
 def _packaged_table(hand_of_drive: HandOfDrive) -> dict[str, dict[str, list[float]]]:

@@ -21,7 +21,7 @@ from dashgaze.device.settings import Settings
 from dashgaze.device.sources import SourceSettings
 from dashgaze.errors import InputError
 from dashgaze.geometry import Camera, Floats, facing_rotation
-from dashgaze.zones import HandOfDrive
+from dashgaze.zones import HandOfDrive, ZoneMap
 
 _MAX_BYTES = 1_000_000
 
@@ -77,7 +77,9 @@ class WatchConfig(Settings):
     adaptation: AdaptationSettings = AdaptationSettings()
     road: RoadSettings = RoadSettings()
     annotate: AnnotateSettings = AnnotateSettings()
-    zones: dict[str, dict[str, tuple[float, ...]]] = Field(default={}, description="see zones.toml")
+    zones: dict[str, dict[str, tuple[float, ...]]] = Field(
+        default={}, description="places that differ in this vehicle; keys and defaults are in dashgaze/zones.toml"
+    )
     bundle_keys: tuple[Path, ...] = Field((), description="public keys (PEM) of those whose bundles are trusted")
 
 
@@ -109,7 +111,11 @@ def read_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | 
     for section, values in (overrides or {}).items():
         tables[section] = {**tables.get(section, {}), **values}
     try:
-        return WatchConfig.model_validate(tables)
+        config = WatchConfig.model_validate(tables)
+        ZoneMap.for_vehicle(config.vehicle.hand_of_drive, config.zones)
+        return config
+    except InputError as error:
+        raise InputError(f"{where}, {error.where}", error.problem, error.remedy) from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

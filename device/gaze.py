@@ -28,7 +28,8 @@ _EYEBALL_MM = 12.0
 _AZIMUTH_GAIN, _ELEVATION_GAIN = 0.55, 0.23
 _LID_DEG = 21.0  # elevation for a lid opened by its whole normal aperture more
 _EYES_ERROR_DEG, _HEAD_ERROR_DEG = 7.5, 10.5
-_TURNED_YAW_DEG, _TURNED_ERROR = 23.0, 0.37  # beyond this yaw every degree adds so much error
+_TURNED_YAW_DEG = 23.0
+_EYES_TURNED, _HEAD_TURNED = 0.37, 0.2  # beyond that yaw every degree adds so much error
 _RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE = 468, 473
 _FAR_YAW_DEG = 60.0
 _SEAT_S = 120.0
@@ -94,13 +95,14 @@ class GeometricGaze:
         usable = facing and eye_px >= self._settings.smallest_eye_px
         if usable:
             azimuth, elevation = self._eye_in_head(irises, head, apertures)
-            error_deg = _error_deg(_EYES_ERROR_DEG, head, eye_px)
+            error_deg = _error_deg(_EYES_ERROR_DEG, _EYES_TURNED, head, eye_px)
         else:
-            azimuth, elevation, error_deg = 0.0, 0.0, _error_deg(_HEAD_ERROR_DEG, head, eye_px)
+            azimuth, elevation, error_deg = 0.0, 0.0, _error_deg(_HEAD_ERROR_DEG, _HEAD_TURNED, head, eye_px)
         ray = unit(self._filter(frame.t_s, head.rotation @ rays_from_angles(azimuth, elevation)))
         in_face = angles_from_rays(head.rotation.T @ ray)
         in_car = self._car_from_camera @ ray
         car_azimuth, car_elevation = angles_from_rays(in_car)
+        eyes_mm = self._eyes_in_car(frame.t_s, head.position_mm)
         return Gaze(
             status=Status.OK if usable else Status.LOW_QUALITY,
             ray=ray,
@@ -110,7 +112,8 @@ class GeometricGaze:
             elevation_deg=float(in_face[1]),
             car_azimuth_deg=float(car_azimuth),
             car_elevation_deg=float(car_elevation),
-            zone=self._zones.zone_of(self._eyes_in_car(frame.t_s, head.position_mm), in_car),
+            zone=self._zones.zone_of(eyes_mm, in_car),
+            off_road_deg=self._zones.off_road_deg(eyes_mm, in_car),
             head=head,
             eyes=eyes,
         )
@@ -138,9 +141,9 @@ class GeometricGaze:
         return np.clip(in_car, -300, 300)
 
 
-def _error_deg(base_deg: float, head: HeadPose, eye_px: float) -> float:
+def _error_deg(base_deg: float, turned: float, head: HeadPose, eye_px: float) -> float:
     """Standard deviation per axis: what the fits leave over, the head's turn and doubt, half a pixel of iris noise."""
-    turned_deg = _TURNED_ERROR * max(abs(head.seen_from_deg[0]) - _TURNED_YAW_DEG, 0.0)
+    turned_deg = turned * max(abs(head.seen_from_deg[0]) - _TURNED_YAW_DEG, 0.0)
     # Half an eye width is the radius of the globe, about.
     pixel_deg = float(np.degrees(0.5 / max(eye_px / 2, 1.0))) * _AZIMUTH_GAIN
     return math.hypot(base_deg, turned_deg, head.spread_deg / 2, pixel_deg)

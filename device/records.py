@@ -108,6 +108,8 @@ class Gaze:
     car_elevation_deg: float | None = None
     """In the car frame, positive up."""
     zone: Zone | None = None
+    off_road_deg: float | None = None
+    """How far the gaze misses the nearest zone of the road; 0 on it."""
     head: HeadPose | None = None
     eyes: Eyes | None = None
     road_px: tuple[float, float] | None = None
@@ -175,6 +177,8 @@ class Sight:
     speed_mps: float | None = None
     acknowledged: bool = False
     """The driver pressed the button since the last frame."""
+    off_road_deg: float | None = None
+    """How far the gaze misses the nearest zone of the road; 0 on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +191,12 @@ class Attention:
     """Active alerts, most severe first."""
     changes: tuple[Alert, ...] = field(default=())
     """Alerts that started, rose, fell or ended on this frame."""
-    off_road_s: float = 0.0
-    """Seconds of the current glance off the road; 0 on the road."""
+    off_road_s: float | None = 0.0
+    """Seconds of the current glance off the road; 0 on the road; None while nothing is seen."""
     off_road_30s_s: float = 0.0
     """Seconds off the road within the last 30 s (Euro NCAP VATS)."""
     buffer_s: float | None = None
-    """AttenD buffer, 2 s when full."""
+    """AttenD buffer, 2 s when full; None while nothing is seen."""
     perclos_frac: float | None = None
     """Share of the last minute with eyes >= 80 % closed; None until enough of it was seen."""
     blink_rate_per_min: float | None = None

@@ -49,6 +49,7 @@ from dashgaze.zones import ZoneMap
 _STAGES = ("source", "faces", "gaze", "attention", "outputs", "total")
 _LEARNED_MOUNT_ERROR_DEG = 3.0  # the mode of gaze is blurred over so much, and moves with the traffic
 _SAME_SHAPE = 0.02
+_LEAST_ALERT_FPS = 2.0  # sights more than half a second apart leave unknown time between them
 _LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime")
 
 
@@ -62,6 +63,8 @@ class Seen:
     attention: Attention
     calibration: Calibration | None
     """New with this frame; gaze uses it from the next one on."""
+    acknowledged: bool = False
+    """The driver pressed the button."""
 
 
 class Stages:
@@ -127,7 +130,7 @@ class Stages:
             ("attention", judged - looked),
         ):
             self.latencies[name].add(seconds * 1000)
-        return Seen(frame, face, gaze, attention, calibration)
+        return Seen(frame, face, gaze, attention, calibration, acknowledged)
 
     def _as_first(self, frame: Frame) -> Frame:
         """The frame with the known speed, at the size of the first one: a camera may come back with another mode."""
@@ -169,6 +172,7 @@ def sight_of(frame: Frame, gaze: Gaze, mount_error_deg: float) -> Sight:
         car_azimuth_deg=gaze.car_azimuth_deg,
         car_elevation_deg=gaze.car_elevation_deg,
         error_deg=None if gaze.error_deg is None else float(np.hypot(gaze.error_deg, mount_error_deg)),
+        off_road_deg=gaze.off_road_deg,
         eyes_closed=gaze.eyes.closed if gaze.eyes else None,
         openness_frac=_mean_openness(gaze.eyes),
         mouth_open_frac=gaze.eyes.mouth_open_frac if gaze.eyes else None,
@@ -278,6 +282,7 @@ class _Run:
         self._alerts: Counter[str] = Counter()
         self._calibration: Calibration | None = None
         self._failure: DashgazeError | None = None
+        self._video_failure: DashgazeError | None = None
         self._began = 0.0
         self._last_t_s = 0.0
 
@@ -314,12 +319,16 @@ class _Run:
             return
         try:
             self._record(seen)
-            self._draw(seen)
         except DashgazeError as error:
             if not self._source.live:
                 raise
             self._failure = error
             self._view.event(seen.frame.t_s, "recording_stopped", str(error))
+        try:
+            self._draw(seen)
+        except DashgazeError as error:
+            self._annotator, self._video_failure = None, error
+            self._event(seen.frame.t_s, "video_stopped", str(error))
 
     def report(self, happenings: list[SourceEvent]) -> None:
         """What the source says beside its pictures, into the drive and onto the terminal."""
@@ -336,11 +345,15 @@ class _Run:
         summary = self._summary()
         if not finished:
             summary |= {"complete": False, "reason": f"stopped by {stopped[0]} before the end of the file"}
+        elif self._source.truncated:
+            summary |= {"complete": False, "reason": "the file ends before its header says"}
         if self._failure is not None:
             raise self._failure
+        self._drive.close(summary)
+        if self._video_failure is not None:
+            raise self._video_failure
         if self._video is not None:
             self._video.close()
-        self._drive.close(summary)
         return Outcome(self._out, self._video.path if self._video else None, summary, finished)
 
     def _open(self, frame: Frame) -> None:
@@ -354,6 +367,8 @@ class _Run:
                 AnnotatedVideo(path, self._config.annotate.video_fps, self._source.live)
             )
         self._view.start(self._source.name, self._source.frame_count)
+        if self._source.kind == "folder" and self._config.source.folder_fps < _LEAST_ALERT_FPS:
+            self._event(frame.t_s, "no_alerts", "pictures are too far apart in time for alerts: see source.folder_fps")
 
     def _count(self, seen: Seen) -> None:
         self._frames += 1
@@ -361,6 +376,8 @@ class _Run:
         self._skipped += seen.frame.skipped
         self._last_t_s = seen.frame.t_s
         self._alerts.update(str(change.kind) for change in seen.attention.changes if change.level > Level.NONE)
+        if seen.acknowledged:
+            self._event(seen.frame.t_s, "acknowledged", "the driver pressed the button")
         if seen.calibration is not None:
             if self._calibration is None:
                 azimuth, elevation = seen.calibration.azimuth_deg, seen.calibration.elevation_deg

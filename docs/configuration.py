@@ -21,7 +21,10 @@ hand_of_drive = "right"
 
 [camera]
 fov_deg = 78
-yaw_deg = -20      # the camera is turned to the driver's left, against one that looks straight back
+yaw_deg = -20      # the camera is turned to the driver's right, against one that looks straight back
+
+[zones.console]    # as in dashgaze/zones.toml: mm from the driver's eyes, x right, y down, z forward
+centre_mm = [-350, 400, 600]
 ```
 """
 

@@ -152,10 +152,10 @@ def test_any_sight_is_taken(steps):
     for step in steps:
         t_s += step.t_s
         attention = policy.update(dataclasses.replace(step, t_s=t_s))
-        assert attention.off_road_s >= 0
+        assert (attention.off_road_s is None) == (attention.buffer_s is None), "unknown together"
+        assert attention.off_road_s is None or attention.off_road_s >= 0
         assert 0 <= attention.off_road_30s_s <= 30 + 1e-6
-        assert attention.buffer_s is not None
-        assert 0 <= attention.buffer_s <= 2
+        assert attention.buffer_s is None or 0 <= attention.buffer_s <= 2
         assert attention.perclos_frac is None or 0 <= attention.perclos_frac <= 1
         assert (attention.level == Level.NONE) == (attention.active == ())
 
@@ -169,10 +169,11 @@ def test_every_alert_cites_its_rule_and_each_one_that_starts_tells_the_driver_so
 
 
 def test_unseen_time_is_neither_attention_nor_distraction():
-    after = states(road(5), Segment(1.5, Zone.CONSOLE), unseen(4))[-1]
-    assert after.off_road_s == pytest.approx(1.5, abs=0.1)
-    assert after.buffer_s == pytest.approx(0.5, abs=0.1)
-    assert after.off_road_30s_s == pytest.approx(1.5, abs=0.1)
+    unknown, after = states(road(5), Segment(1.5, Zone.CONSOLE), unseen(4), Segment(0.1, Zone.CONSOLE))[-3::2]
+    assert (unknown.off_road_s, unknown.buffer_s) == (None, None)
+    assert after.off_road_s == pytest.approx(1.5, abs=0.15)
+    assert after.buffer_s == pytest.approx(0.5, abs=0.15)
+    assert after.off_road_30s_s == pytest.approx(1.5, abs=0.15)
 
 
 def test_state_says_what_is_going_on():

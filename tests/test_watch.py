@@ -59,6 +59,7 @@ def test_a_real_clip_leaves_a_drive_with_a_face_on_every_frame(watched):
     assert np.nanmax(abs(lengths - 1)) < 1e-6
     assert result.stderr == ""
     assert str(out) in result.stdout
+    assert out.with_name("drive.annotated.webm").stat().st_mode & 0o077 == 0, "nobody else may look at the face"
 
 
 def test_the_annotated_video_lies_beside_the_drive_and_plays(watched):
@@ -226,6 +227,38 @@ def test_the_button_is_a_signal(tmp_path):
     assert read_drive(out).summary is not None
 
 
+def test_the_button_before_the_loop_is_up_kills_nothing(carphone, tmp_path):
+    process = start("watch", carphone, "--out", tmp_path / "drive", "--headless")
+    time.sleep(0.35)
+    process.send_signal(signal.SIGUSR1)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+
+
+def test_a_lost_camera_is_an_alert(tmp_path):
+    out = tmp_path / "drive"
+    config = tmp_path / "car.toml"
+    config.write_text("[attention.absence]\nblocked_s = 1\n")
+    with MjpegCamera() as camera:
+        process = start("watch", camera.url, "--config", config, "--out", out, "--headless")
+        process.stdout.readline()
+        time.sleep(0.5)
+        camera.unplug()
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    lost_s = next(event.t_s for event in read_drive(out).events() if event.kind == "camera_lost")
+    blocked = [event for event in read_drive(out).events() if event.kind == "camera_blocked" and event.level != "none"]
+    assert blocked
+    assert blocked[0].t_s >= lost_s
+
+
+def test_a_drive_without_a_face_asks_whether_this_is_the_right_camera(tmp_path):
+    film = write_video(tmp_path / "noise.mp4", frames=5)
+    assert "is this the camera" in dashgaze("watch", film, "--out", tmp_path / "drive", "--headless").stdout
+
+
 def one_line_error(result, *words):
     assert result.returncode == 2, (result.returncode, result.stdout, result.stderr)
     lines = result.stderr.strip().splitlines()
@@ -296,6 +329,8 @@ def test_a_full_disk_is_one_line_and_what_was_written_stays(tmp_path):
 
 
 def test_help_teaches_and_wrong_usage_is_named():
+    assert dashgaze("--version").stdout.startswith("dashgaze ")
+    assert "Traceback" in dashgaze("watch", "none.mp4", "--debug").stderr
     assert "dashgaze watch" in dashgaze("watch", "--help").stdout
     assert dashgaze("watch").returncode == 2
     assert dashgaze("watch", "x.mp4", "--gaze", "psychic").returncode == 2

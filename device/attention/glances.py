@@ -182,6 +182,7 @@ class Glances:
             self._settled_s = now.t_s
             self._off.reset()
             self._away.reset()
+            self._driving.reset()
 
         pending = self._pending(look, aimed[1], now) if aimed and not unseen_s else _NOTHING_PENDING
         return GazeState(

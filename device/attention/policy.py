@@ -15,7 +15,7 @@ from dashgaze.device.attention.distraction import (
 from dashgaze.device.attention.drowsiness import Closure, LongBlinks, Perclos, Yawning
 from dashgaze.device.attention.glances import Glances
 from dashgaze.device.attention.lids import Lids
-from dashgaze.device.attention.readings import Reading, finite, judge_sight
+from dashgaze.device.attention.readings import NOTHING_KNOWN, Reading, finite, judge_sight
 from dashgaze.device.attention.rules import Moment, Rule
 from dashgaze.device.attention.settings import AbsenceSettings, AttentionSettings, EyesSettings
 from dashgaze.device.records import AlertKind, Attention, Level, Sight
@@ -77,13 +77,14 @@ class AttentionPolicy:
         moment = self._measure(before, now, speed_mps)
         self._judge(moment)
         changes = self._book.settle(now.t_s, self._rules, sight.acknowledged)
+        seen = now.status not in NOTHING_KNOWN
         return Attention(
             self._book.level(),
             self._book.active(),
             changes,
-            moment.gaze.off_s,
+            moment.gaze.off_s if seen else None,
             self._vats.spent_s,
-            self._buffer.buffer_s,
+            self._buffer.buffer_s if seen else None,
             moment.lids.perclos_frac,
             moment.lids.blinks_per_min,
         )

@@ -32,7 +32,9 @@ _LOOKS: dict[Zone, Look] = dict.fromkeys(Zone, Look.AWAY) | {
     Zone.MIRROR_RIGHT: Look.MIRROR_RIGHT,
     Zone.MIRROR_REAR: Look.MIRROR_REAR,
 }
-_NOTHING_KNOWN = frozenset({Status.NO_FACE, Status.BLOCKED, Status.UNKNOWN, Status.NOT_WORN, Status.NO_MATCH})
+_ONE_SIDED_90 = 1.28
+"""Standard deviations within which a normal error lies in nine cases of ten, to one side."""
+NOTHING_KNOWN = frozenset({Status.NO_FACE, Status.BLOCKED, Status.UNKNOWN, Status.NOT_WORN, Status.NO_MATCH})
 
 
 class Aim(NamedTuple):
@@ -59,13 +61,16 @@ class Reading:
 
 def judge_sight(sight: Sight, settings: AttentionSettings) -> Reading:
     """Tell what one sight says about gaze, eyes and mouth; where the eyes are closed, there is no gaze."""
-    if sight.status in _NOTHING_KNOWN:
+    if sight.status in NOTHING_KNOWN:
         return Reading(sight.t_s, sight.status)
     closed = _eyes_closed(sight, settings.eyes.closed_frac)
     mouth_frac = finite(sight.mouth_open_frac)
     mouth_open = None if mouth_frac is None else mouth_frac >= settings.eyes.yawn_frac
-    judged = not closed and _certain(sight, settings.gaze.max_error_deg)
-    aim = _aim(sight, settings.long.area3_elevation_deg) if judged else None
+    aim: Aim | None = None
+    if not closed and _certain(sight, settings.gaze.max_error_deg):
+        aim = _aim(sight, settings.long.area3_elevation_deg)
+    elif not closed and _surely_off_road(sight):
+        aim = Aim(Look.AWAY, False, None)  # where exactly, cannot be said
     return Reading(sight.t_s, sight.status, aim, closed, mouth_open)
 
 
@@ -88,6 +93,13 @@ def _certain(sight: Sight, max_error_deg: float) -> bool:
     if sight.error_deg is None:
         return sight.status is not Status.LOW_QUALITY
     return sight.error_deg < max_error_deg
+
+
+def _surely_off_road(sight: Sight) -> bool:
+    """Whether even an uncertain gaze misses the road: a head turned far away hides the eyes."""
+    if sight.error_deg is None or sight.off_road_deg is None:
+        return False
+    return sight.off_road_deg > _ONE_SIDED_90 * sight.error_deg
 
 
 def _aim(sight: Sight, area3_elevation_deg: float) -> Aim | None:

@@ -305,8 +305,10 @@ class Annotator:
         assert gaze.ray is not None
         assert gaze.eye_mid_mm is not None
         start, lateral = self._lateral(layout, gaze.eye_mid_mm)
+        if not (np.isfinite(start).all() and np.isclose(np.linalg.norm(np.clip(gaze.ray, -2, 2)), 1.0)):
+            return
         reach = lateral @ gaze.ray[:2] * _GAZE_MM
-        if not np.isfinite([start, reach]).all():
+        if not np.isfinite(reach).all():
             return
         shown = _share_inside(start, reach, view)
         end = start + shown * reach
@@ -642,7 +644,7 @@ def _draw_state(canvas: Image, frame: Frame, gaze: Gaze, attention: Attention) -
     """The zone in large letters, and its numbers."""
     x, y, width, _ = _STATE_PANEL
     put_text(canvas, gaze_words(gaze), (x + 16, y + 39), 17, gaze_rgb(gaze), bold=True)
-    if attention.off_road_s > 0:
+    if attention.off_road_s and gaze.zone not in ROAD_ZONES:  # the timer lags a look back by a moment
         put_text(canvas, f"{attention.off_road_s:.1f} s", (x + width - 16, y + 39), 15, _INK, align="right")
         put_text(canvas, "off the road", (x + width - 16, y + 72), 8, _DIM, align="right")
     angles = "direction unknown"

@@ -32,7 +32,7 @@ from dashgaze.device.outputs import (
 )
 from dashgaze.device.records import AlertKind, Attention, Face, Frame, Gaze, Level
 from dashgaze.tables import Status
-from dashgaze.zones import Zone
+from dashgaze.zones import ROAD_ZONES, Zone
 
 if TYPE_CHECKING:
     from dashgaze.device.doctor import Check
@@ -294,7 +294,7 @@ def _cell(gaze: Gaze | None, letters: bool) -> tuple[str, str]:
 def _gaze_lines(gaze: Gaze, attention: Attention) -> list[Text]:
     """Where the driver looks: an arrow, the zone, the numbers."""
     style = _style(gaze_rgb(gaze))
-    off = f"{attention.off_road_s:.1f} s off the road" if attention.off_road_s > 0 else ""
+    off = f"{attention.off_road_s:.1f} s off the road" if attention.off_road_s and gaze.zone not in ROAD_ZONES else ""
     block = Text.assemble(" ", (f"  {_arrow(gaze)}  {gaze_words(gaze):<22}", f"bold reverse {style}"))
     edge = Text.assemble(" ", (" " * 27, f"reverse {style}"))
     return [edge, block, edge, Text(" " + _angle_words(gaze)), Text(" " + off, "dim")]
@@ -427,7 +427,10 @@ def _number(value: float | None) -> str:
 def print_outcome(outcome: "Outcome", console: Console | None = None) -> None:
     """Print what a run left behind."""
     paths = [outcome.drive] + ([outcome.annotated] if outcome.annotated else [])
-    (console or Console(highlight=False)).print(render_summary(outcome.summary, paths, outcome.finished))
+    console = console or Console(highlight=False)
+    console.print(render_summary(outcome.summary, paths, outcome.finished))
+    if not outcome.summary["frames_with_face"]:
+        console.print("No face on any frame: is this the camera that looks at the driver?")
 
 
 def print_checks(checks: "Sequence[Check]", console: Console | None = None) -> None:

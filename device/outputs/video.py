@@ -9,6 +9,7 @@ Pictures come at any times, the video has a constant rate: a slot without a pict
 one before. The file has its name only when it is complete.
 """
 
+import glob
 import os
 import queue
 import shutil
@@ -68,6 +69,7 @@ class AnnotatedVideo:
         if path.is_dir():
             raise InputError(str(path), "is a folder", "name a file")
         self.path = path
+        _clear_leftovers(path)
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.webm")
         self._fps, self._live = fps, live
         self._start_s: float | None = None
@@ -238,7 +240,16 @@ class _OpencvEncoder:
         self._writer.release()
 
 
+def _clear_leftovers(path: Path) -> None:
+    """Remove what a killed run left of the same video: it shows a face, and nobody would find it."""
+    for leftover in path.absolute().parent.glob(f".{glob.escape(path.stem)}.*.partial.webm"):
+        pid = leftover.name.split(".")[-3]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            leftover.unlink(missing_ok=True)
+
+
 def _open_encoder(path: Path, fps: float, size_px: tuple[int, int]) -> _Encoder:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))  # a face is nobody else's business
     program = shutil.which("ffmpeg")
     if program is not None and _encodes_vp8(program):
         return _FfmpegEncoder(program, path, fps, size_px)
