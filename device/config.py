@@ -15,12 +15,13 @@ from dashgaze.device.attention import AttentionSettings
 from dashgaze.device.eyes import EyeSettings
 from dashgaze.device.faces import FaceSettings
 from dashgaze.device.gaze import GazeSettings
+from dashgaze.device.lens import LensSettings
 from dashgaze.device.outputs.annotate import AnnotateSettings
 from dashgaze.device.road import RoadSettings
 from dashgaze.device.settings import Settings
 from dashgaze.device.sources import SourceSettings
 from dashgaze.errors import InputError
-from dashgaze.geometry import Camera, Floats, facing_rotation
+from dashgaze.geometry import Floats, facing_rotation
 from dashgaze.zones import HandOfDrive, ZoneMap
 
 _MAX_BYTES = 1_000_000
@@ -35,13 +36,9 @@ class VehicleSettings(Settings):
     speed_mps: float | None = Field(None, ge=0, le=100, description="a known constant speed; unknown where not set")
 
 
-class CameraSettings(Settings):
+class CameraSettings(LensSettings):
     """The driver camera: lens, and how it sits in the car."""
 
-    fov_deg: float = Field(65.0, gt=10, lt=170, description="horizontal field of view, where no matrix is given")
-    size_px: tuple[int, int] | None = Field(None, description="width and height that the matrix belongs to")
-    matrix: tuple[tuple[float, float, float], ...] | None = Field(None, description="3 x 3 camera matrix, pixels")
-    distortion: tuple[float, ...] = Field((), max_length=8, description="k1 k2 p1 p2 k3 k4 k5 k6")
     yaw_deg: float = Field(
         0.0, gt=-90, lt=90, description="mount: turned to the driver's left, against a camera that looks straight back"
     )
@@ -50,14 +47,6 @@ class CameraSettings(Settings):
     mount_error_deg: float = Field(
         8.0, ge=0, le=45, description="standard deviation of the mount, until adaptation has found it"
     )
-
-    def camera(self, size_px: tuple[int, int], mirrored: bool = False) -> Camera:
-        """Camera for pictures of this size; with `mirrored`, for those that the source has turned back.
-
-        Raises InputError where the parameters are impossible.
-        """
-        camera = camera_of("camera", size_px, self.fov_deg, self.matrix, self.distortion, self.size_px)
-        return camera.mirrored() if mirrored else camera
 
     def car_from_camera(self) -> Floats:
         """Rotation (3, 3) from the camera frame to the car frame."""
@@ -81,24 +70,6 @@ class WatchConfig(Settings):
         default={}, description="places that differ in this vehicle; keys and defaults are in dashgaze/zones.toml"
     )
     bundle_keys: tuple[Path, ...] = Field((), description="public keys (PEM) of those whose bundles are trusted")
-
-
-def camera_of(
-    section: str,
-    size_px: tuple[int, int],
-    fov_deg: float,
-    matrix: tuple[tuple[float, float, float], ...] | None,
-    distortion: tuple[float, ...],
-    matrix_size_px: tuple[int, int] | None,
-) -> Camera:
-    """Camera from a calibration, scaled to the pictures, else from a field of view."""
-    if matrix is None:
-        camera = Camera.from_fov(size_px, fov_deg)
-        return Camera(size_px, camera.matrix, Camera.from_parameters(size_px, camera.matrix, distortion).distortion)
-    try:
-        return Camera.from_parameters(matrix_size_px or size_px, matrix, distortion).scaled(size_px)
-    except ValueError as error:
-        raise InputError(f"configuration, {section}.matrix", str(error)) from None
 
 
 def read_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> WatchConfig:

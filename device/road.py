@@ -10,19 +10,15 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
+from dashgaze.device.lens import LensSettings
 from dashgaze.device.records import Gaze
-from dashgaze.device.settings import Settings
 from dashgaze.geometry import FACING, Camera, Floats, rotation_x, rotation_y, rotation_z
 from dashgaze.tables import Status
 
 
-class RoadSettings(Settings):
+class RoadSettings(LensSettings):
     """The road camera against the driver camera of the same body."""
 
-    fov_deg: float = Field(75.0, gt=10, lt=170, description="horizontal field of view, where no matrix is given")
-    size_px: tuple[int, int] | None = Field(None, description="width and height that the matrix belongs to")
-    matrix: tuple[tuple[float, float, float], ...] | None = Field(None, description="3 x 3 camera matrix, pixels")
-    distortion: tuple[float, ...] = Field((), max_length=8, description="k1 k2 p1 p2 k3 k4 k5 k6")
     yaw_deg: float = Field(0.0, gt=-90, lt=90, description="turn of the road camera to the right, against back to back")
     pitch_deg: float = Field(0.0, gt=-60, lt=60, description="turn of the road camera upwards")
     roll_deg: float = Field(0.0, gt=-90, lt=90, description="turn of the road camera clockwise as seen from behind it")

@@ -26,7 +26,7 @@ import dashgaze
 from dashgaze.bundle import Bundle
 from dashgaze.device.adaptation import Adaptation, Calibration, RoadCentre
 from dashgaze.device.attention import AttentionPolicy
-from dashgaze.device.config import WatchConfig, camera_of
+from dashgaze.device.config import WatchConfig
 from dashgaze.device.eyes import EyeJudge
 from dashgaze.device.faces import FaceTracker
 from dashgaze.device.gaze import GeometricGaze
@@ -86,11 +86,7 @@ class Stages:
             self._adaptation = RoadCentre(config.adaptation, self._car_from_camera)
         self._road: RoadView | None = None
         if road_size_px is not None:
-            settings = config.road
-            camera = camera_of(
-                "road", road_size_px, settings.fov_deg, settings.matrix, settings.distortion, settings.size_px
-            )
-            self._road = RoadView(settings, camera)
+            self._road = RoadView(config.road, config.road.camera(road_size_px))
         self._gaze: GeometricGaze | None = None
         self.camera: Camera | None = None
         self.latencies = {name: LatencyHistogram() for name in _STAGES}
