@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from importlib import resources
 from typing import Literal
 
@@ -111,7 +112,9 @@ class ZoneMap:
 
     def zones_of(self, origins_mm: ArrayLike, rays: ArrayLike) -> NDArray[np.object_]:
         """Zones (n) of rays (n, 3) from eyes at origins (n, 3), both in the car frame; OTHER where none is near."""
-        excess_deg = self._excess_deg(np.atleast_2d(origins_mm), np.atleast_2d(rays))
+        return self._nearest(self._excess_deg(np.atleast_2d(origins_mm), np.atleast_2d(rays)))
+
+    def _nearest(self, excess_deg: Floats) -> NDArray[np.object_]:
         inside = excess_deg <= 0
         first = np.where(inside.any(axis=1), inside.argmax(axis=1), excess_deg.argmin(axis=1))
         near = excess_deg[np.arange(len(first)), first] <= self.margin_deg
@@ -120,12 +123,17 @@ class ZoneMap:
 
     def zone_of(self, origin_mm: ArrayLike, ray: ArrayLike) -> Zone:
         """Zone of one ray."""
-        return Zone(self.zones_of(origin_mm, ray)[0])
+        return self.locate(origin_mm, ray)[0]
 
-    def off_road_deg(self, origin_mm: ArrayLike, ray: ArrayLike) -> float:
-        """By how many degrees one ray misses the nearest zone of the road; 0 on it, 180 at most."""
-        road = [zone in ROAD_ZONES for zone in self.zones]
-        return float(min(self._excess_deg(np.atleast_2d(origin_mm), np.atleast_2d(ray))[0, road].min(), 180.0))
+    @cached_property
+    def _road(self) -> list[bool]:
+        return [zone in ROAD_ZONES for zone in self.zones]
+
+    def locate(self, origin_mm: ArrayLike, ray: ArrayLike) -> tuple[Zone, float]:
+        """Zone of one ray, and by how many degrees it misses the nearest zone of the road: 0 on it, 180 at most."""
+        excess_deg = self._excess_deg(np.atleast_2d(origin_mm), np.atleast_2d(ray))
+        off_road_deg = min(float(excess_deg[0, self._road].min()), 180.0)
+        return Zone(self._nearest(excess_deg)[0]), off_road_deg
 
     def outlines_deg(self) -> dict[Zone, Floats]:
         """Corner azimuths and elevations (4, 2) of each zone, seen from the eyes in the normal posture."""

@@ -5,6 +5,7 @@ for the turned head) against this driver's normal, and by the blink coefficients
 separates closed from open better than either alone. Eyes count as closed at 80 % closure (PERCLOS P80, Wierwille 1994).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from pydantic import Field
 from dashgaze.device.records import Eyes, Face, HeadPose
 from dashgaze.device.settings import Settings
 
-_RIGHT_LIDS = ((159, 145), (158, 153), (160, 144))
-_LEFT_LIDS = ((386, 374), (385, 380), (387, 373))
+_RIGHT_LIDS = np.array([[159, 158, 160], [145, 153, 144]])
+_LEFT_LIDS = np.array([[386, 385, 387], [374, 380, 373]])
 _RIGHT_CORNERS, _LEFT_CORNERS = (33, 133), (362, 263)
 _LIPS, _MOUTH_CORNERS = (13, 14), (61, 291)
 
@@ -63,14 +64,10 @@ class EyeJudge:
         self._jaw_open = blendshape_names.index("jawOpen")
         self._weights = np.zeros(len(_BINS))
         self._weights[np.searchsorted(_BINS, settings.normal_aperture_frac)] = _PRIOR_S
+        self.normal_aperture_frac = settings.normal_aperture_frac
+        """The driver's usual lid distance over eye width: the median while open."""
         self._before_s: float | None = None
         self._closed = False
-
-    @property
-    def normal_aperture_frac(self) -> float:
-        """The driver's usual lid distance over eye width: the median while open."""
-        cumulative = np.cumsum(self._weights)
-        return float(np.interp(cumulative[-1] / 2, cumulative, _BINS))
 
     def judge(self, t_s: float, face: Face, head: HeadPose) -> tuple[Eyes, Apertures]:
         """Openness of a face with landmarks, and the apertures behind it."""
@@ -90,16 +87,16 @@ class EyeJudge:
     def _apertures(self, landmarks_px: NDArray[np.float32], head: HeadPose) -> Apertures:
         limit = self._settings.hidden_beyond_yaw_deg
         yaw_deg, pitch_deg = head.seen_from_deg
-        yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
+        yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
         # A turned head narrows the eye, a nodding one flattens it.
-        foreshortening = max(np.cos(yaw), 0.4) / max(np.cos(pitch), 0.4)
-        points = landmarks_px[:, :2].astype(np.float64)
+        foreshortening = max(math.cos(yaw), 0.4) / max(math.cos(pitch), 0.4)
+        points = landmarks_px[:, :2]
 
-        def aperture(lids: tuple[tuple[int, int], ...], corners: tuple[int, int]) -> float:
-            up, down = np.array(lids).T
-            height = np.linalg.norm(points[up] - points[down], axis=1).mean()
-            width = np.linalg.norm(points[corners[0]] - points[corners[1]])
-            return float(height / max(width, 1e-6) * foreshortening)
+        def aperture(lids: NDArray[np.int_], corners: tuple[int, int]) -> float:
+            gap = points[lids[0]] - points[lids[1]]
+            height = float(np.sqrt((gap * gap).sum(axis=1)).mean())
+            width = math.dist(points[corners[0]].tolist(), points[corners[1]].tolist())
+            return height / max(width, 1e-6) * foreshortening
 
         # A head turned to the driver's right hides the right eye.
         return Apertures(
@@ -119,6 +116,8 @@ class EyeJudge:
             return
         self._weights *= np.exp(-dt_s / _MEMORY_S)
         self._weights[min(int(np.searchsorted(_BINS, apertures.mean)), len(_BINS) - 1)] += dt_s
+        cumulative = np.cumsum(self._weights)
+        self.normal_aperture_frac = float(np.interp(cumulative[-1] / 2, cumulative, _BINS))
 
 
 def _openness(aperture: float | None, normal: float, blink: float) -> float | None:

@@ -127,13 +127,14 @@ class FaceTracker:
         if region is None:
             return None
         raw, presence = self._mesh.fit(frame.image, region)
-        if presence < self._presence or not _in_view(raw, frame.image):
+        box = _box(raw)
+        if presence < self._presence or not _in_view(box, frame.image):
             self._tracked = None
             self._smooth.reset()
             return None
         self._tracked = Region.of_landmarks(raw)
         self._last = (frame.t_s, self._tracked)
-        face_px = float((raw[:, :2].max(axis=0) - raw[:, :2].min(axis=0)).mean())
+        face_px = (box[2] - box[0] + box[3] - box[1]) / 2
         landmarks = self._smooth(frame.t_s, raw, max(face_px, 1.0)).astype(np.float32)
         return Face(
             status=Status.OK,
@@ -218,11 +219,12 @@ def _box(landmarks: NDArray[np.float32]) -> Box:
     return x0, y0, x1, y1
 
 
-def _in_view(landmarks: NDArray[np.float32], image: NDArray[np.uint8]) -> bool:
-    """Most of the face lies in the picture: a mesh mostly outside is a guess."""
+def _in_view(box: Box, image: NDArray[np.uint8]) -> bool:
+    """Half of the face lies in the picture: a mesh mostly outside is a guess."""
     height, width = image.shape[:2]
-    x, y = landmarks[:, 0], landmarks[:, 1]
-    return bool(((x >= 0) & (x < width) & (y >= 0) & (y < height)).mean() >= 0.5)
+    x0, y0, x1, y1 = box
+    inside = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
+    return bool(inside >= (x1 - x0) * (y1 - y0) / 2)
 
 
 def _equalised(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

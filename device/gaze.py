@@ -102,7 +102,7 @@ class GeometricGaze:
         in_face = angles_from_rays(head.rotation.T @ ray)
         in_car = self._car_from_camera @ ray
         car_azimuth, car_elevation = angles_from_rays(in_car)
-        eyes_mm = self._eyes_in_car(frame.t_s, head.position_mm)
+        zone, off_road_deg = self._zones.locate(self._eyes_in_car(frame.t_s, head.position_mm), in_car)
         return Gaze(
             status=Status.OK if usable else Status.LOW_QUALITY,
             ray=ray,
@@ -112,8 +112,8 @@ class GeometricGaze:
             elevation_deg=float(in_face[1]),
             car_azimuth_deg=float(car_azimuth),
             car_elevation_deg=float(car_elevation),
-            zone=self._zones.zone_of(eyes_mm, in_car),
-            off_road_deg=self._zones.off_road_deg(eyes_mm, in_car),
+            zone=zone,
+            off_road_deg=off_road_deg,
             head=head,
             eyes=eyes,
         )

@@ -8,6 +8,7 @@ are apart says how much to trust it.
 """
 
 import json
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from dashgaze.bundle import Bundle
 from dashgaze.device.records import HeadPose
-from dashgaze.geometry import Camera, Floats, facing_angles_deg
+from dashgaze.geometry import Camera, Floats, angles_from_rays, facing_angles_deg
 
 EYEBALL_BACK_MM = 10.0
 """How far an eyeball's centre lies behind the middle of its two lid corners."""
@@ -56,11 +57,14 @@ class HeadPoseEstimator:
     def __init__(self, face: CanonicalFace, camera: Camera) -> None:
         self._camera = camera
         self._model = np.ascontiguousarray(face.vertices_mm[::_STRIDE])
+        self._middle = self._model.mean(axis=0)
+        self._centred = self._model - self._middle
+        self._spread2 = float((self._centred * self._centred).sum())
 
     def fit(self, landmarks_px: NDArray[np.float32]) -> HeadPose | None:
         """Pose of a face whose landmarks (478, 3) are known; None where no face in front of the camera fits."""
         points = landmarks_px[:468:_STRIDE].astype(np.float64)
-        aligned = _align(self._model, points, self._camera) if np.isfinite(points).all() else None
+        aligned = self._align(points)
         if aligned is None:
             return None
         rotation, start_mm = aligned
@@ -80,34 +84,35 @@ class HeadPoseEstimator:
             return None
         mean, apart_deg = _halfway(np.asarray(cv2.Rodrigues(vector)[0], dtype=float), rotation)
         yaw, pitch, roll = facing_angles_deg(mean)
-        return HeadPose(mean, position, yaw, pitch, roll, error_px, apart_deg)
+        azimuth, elevation = angles_from_rays(-mean.T @ position)
+        return HeadPose(
+            mean, position, yaw, pitch, roll, error_px, apart_deg, seen_from_deg=(-float(azimuth), -float(elevation))
+        )
 
+    def _align(self, points: Floats) -> tuple[Floats, Floats] | None:
+        """Rotation and position by alignment of the mesh, lifted to the camera frame by its own depth.
 
-def _align(model: Floats, points: Floats, camera: Camera) -> tuple[Floats, Floats] | None:
-    """Rotation and position by Procrustes alignment of the mesh, lifted to the camera frame by its own depth."""
-    focal_px = camera.matrix[0, 0]
-    rays = camera.rays(points[:, :2])
-    if not np.isfinite(rays).all():  # partly beyond what the lens model means
-        return None
-    rays = rays / rays[:, 2:]
-    _, scale, _ = _procrustes(model, points)  # a weak-perspective camera first
-    if not scale > 0:
-        return None
-    # Perspective: near points are larger.
-    lifted = rays * (focal_px + points[:, 2:]) / scale
-    rotation, stretch, position = _procrustes(model, lifted)
-    return (rotation, position / stretch) if stretch > 0 else None
+        None where a landmark has no ray (it lies beyond what the lens model means) or the face no size.
+        """
+        rays = self._camera.rays(points[:, :2])
+        centred = points - points.mean(axis=0)
+        # A weak-perspective camera first: what a scale multiplies does not depend on the rotation.
+        scale = math.sqrt(float((centred * centred).sum()) / self._spread2)
+        if not (scale > 0 and np.isfinite(rays.sum()) and np.isfinite(scale)):
+            return None
+        # Perspective: near points are larger.
+        lifted = rays * ((self._camera.matrix[0, 0] + points[:, 2:]) / (scale * rays[:, 2:]))
+        return self._procrustes(lifted)
 
-
-def _procrustes(source: Floats, target: Floats) -> tuple[Floats, float, Floats]:
-    """Rotation, scale and shift that bring `source` onto `target` in the least squares (Umeyama 1991)."""
-    a, b = source.mean(axis=0), target.mean(axis=0)
-    centred = source - a
-    u, s, vt = np.linalg.svd(centred.T @ (target - b))
-    keep = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    rotation = (vt.T * keep) @ u.T
-    scale = float((s * keep).sum() / np.einsum("ij,ij->", centred, centred))
-    return rotation, scale, b - scale * rotation @ a
+    def _procrustes(self, target: Floats) -> tuple[Floats, Floats] | None:
+        """Rotation and place of the model, once `target` is scaled to it, in the least squares (Umeyama 1991)."""
+        middle = target.mean(axis=0)
+        u, s, vt = np.linalg.svd(self._centred.T @ (target - middle))
+        if np.linalg.det(u) * np.linalg.det(vt) < 0:  # a mirror image is no face
+            s[2], vt[2] = -s[2], -vt[2]
+        rotation = (u @ vt).T
+        stretch = float(s.sum()) / self._spread2
+        return (rotation, middle / stretch - rotation @ self._middle) if stretch > 0 else None
 
 
 def _halfway(first: Floats, second: Floats) -> tuple[Floats, float]:

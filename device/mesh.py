@@ -4,6 +4,7 @@ Region rules are MediaPipe's: a square of the face's long side x 1.5, turned so 
 replicated border, no half-pixel shift, so that landmarks agree with MediaPipe's to some hundredths of a pixel.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -45,20 +46,20 @@ class Region:
     @classmethod
     def of_landmarks(cls, landmarks_px: NDArray[np.float32]) -> "Region":
         """Region of a face whose landmarks are known from the frame before."""
-        points = landmarks_px[FACE, :2].astype(np.float64)
-        along = points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]
-        angle = np.arctan2(along[1], along[0])
-        c, s = np.cos(angle), np.sin(angle)
-        level = np.array([[c, s], [-s, c]])
-        middle = (points.min(axis=0) + points.max(axis=0)) / 2
-        turned = (points - middle) @ level.T
-        low, high = turned.min(axis=0), turned.max(axis=0)
-        x, y = middle + (low + high) / 2 @ level
-        return cls(float(x), float(y), float((high - low).max() * _MARGIN), float(angle))
+        points = landmarks_px[FACE, :2]
+        x, y = (points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]).tolist()
+        angle = math.atan2(y, x)
+        c, s = math.cos(angle), math.sin(angle)
+        to_level = np.array([[c, -s], [s, c]])
+        level = points @ to_level
+        (x0, y0), (x1, y1) = level.min(axis=0).tolist(), level.max(axis=0).tolist()
+        x, y = (to_level @ ((x0 + x1) / 2, (y0 + y1) / 2)).tolist()
+        return cls(x, y, max(x1 - x0, y1 - y0) * _MARGIN, angle)
 
     def to_picture(self, crop_px: int) -> NDArray[np.float64]:
         """Affine map (2, 3) from a crop of `crop_px` to the picture."""
-        c, s = (f(self.angle_rad) * self.side_px / crop_px for f in (np.cos, np.sin))
+        scale = self.side_px / crop_px
+        c, s = math.cos(self.angle_rad) * scale, math.sin(self.angle_rad) * scale
         turn = np.array([[c, -s], [s, c]])
         return np.column_stack([turn, np.array([self.x_px, self.y_px]) - turn @ np.full(2, crop_px / 2)])
 

@@ -10,7 +10,6 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from dashgaze.geometry import angles_from_rays
 from dashgaze.tables import Status
 from dashgaze.zones import Zone
 
@@ -67,12 +66,8 @@ class HeadPose:
     """Root mean square reprojection error of the fitted face."""
     spread_deg: float = 0.0
     """How far the two estimates that were averaged are apart: large where neither should be trusted."""
-
-    @property
-    def seen_from_deg(self) -> tuple[float, float]:
-        """Yaw and pitch against the line to the camera, whatever the face's place in the picture: what hides an eye."""
-        azimuth, elevation = angles_from_rays(-self.rotation.T @ self.position_mm)
-        return -float(azimuth), -float(elevation)
+    seen_from_deg: tuple[float, float] = (0.0, 0.0)
+    """Yaw and pitch against the line to the camera, whatever the face's place in the picture: what hides an eye."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,9 +43,9 @@ def test_a_phone_in_the_lap_is_a_distraction():
 
 def test_a_gaze_that_misses_the_road_says_by_how_much():
     zones = ZoneMap.for_vehicle("left")
-    assert zones.off_road_deg(np.zeros(3), rays_from_angles(0, 0)) == 0
-    assert zones.off_road_deg(np.zeros(3), rays_from_angles(-75, 0)) == pytest.approx(40, abs=3)
-    assert zones.off_road_deg(np.zeros(3), rays_from_angles(180, 0)) == 180
+    assert zones.locate(np.zeros(3), rays_from_angles(0, 0)) == (Zone.ROAD_AHEAD, 0)
+    assert zones.locate(np.zeros(3), rays_from_angles(-75, 0))[1] == pytest.approx(40, abs=3)
+    assert zones.locate(np.zeros(3), rays_from_angles(180, 0)) == (Zone.OTHER, 180)
 
 
 def test_simulated_places_lie_in_their_zones():
