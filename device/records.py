@@ -46,7 +46,7 @@ class Face:
     landmarks_px: NDArray[np.float32] | None = None
     """478 x 3 (FaceMesh V2 order, irises last): x, y in frame pixels; z in the same scale, smaller is nearer."""
     blendshapes: NDArray[np.float32] | None = None
-    """52, in the order of the bundle's part `blendshapes`, 0 to 1."""
+    """52, in the order of the bundle's part `blendshapes`, 0 to 1; at most 45 ms older than the landmarks."""
     faces_visible: int | None = None
     """How many the detector saw; None on frames on which it did not run."""
 

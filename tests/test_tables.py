@@ -353,7 +353,7 @@ def test_a_device_without_space_is_a_full_disk(tmp_path) -> None:
 
 
 def test_a_missing_folder_says_what_mends_it(tmp_path) -> None:
-    with pytest.raises(DashgazeError, match="no such file or directory; create its folder first"):
+    with pytest.raises(DashgazeError, match="no such file or directory; choose a place in a folder that exists"):
         write_table(tmp_path / "no" / "t.parquet", COLUMNS, GOOD)
 
 
