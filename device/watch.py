@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 import dashgaze
@@ -50,7 +50,6 @@ _STAGES = ("source", "faces", "gaze", "attention", "outputs", "total")
 _LEARNED_MOUNT_ERROR_DEG = 3.0  # the mode of gaze is blurred over so much, and moves with the traffic
 _SAME_SHAPE = 0.02
 _LEAST_ALERT_FPS = 2.0  # sights more than half a second apart leave unknown time between them
-_LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +455,7 @@ class _Run:
 
 def versions() -> Versions:
     """What ran: dashgaze, Python and the libraries that decide what comes out."""
-    libraries = {name: version(name) for name in _LIBRARIES}
+    libraries = {"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__}
     return Versions(dashgaze=dashgaze.__version__, python=platform.python_version(), libraries=libraries)
 
 
