@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dashgaze.device.mesh import LEFT_CORNERS, RIGHT_CORNERS
 from dashgaze.device.records import Eyes, Face, HeadPose
 from dashgaze.device.settings import Settings
 
 _RIGHT_LIDS = np.array([[159, 158, 160], [145, 153, 144]])
 _LEFT_LIDS = np.array([[386, 385, 387], [374, 380, 373]])
-_RIGHT_CORNERS, _LEFT_CORNERS = (33, 133), (362, 263)
 _LIPS, _MOUTH_CORNERS = (13, 14), (61, 291)
 
 _BINS = np.linspace(0.0, 0.8, 81)
@@ -100,8 +100,8 @@ class EyeJudge:
 
         # A head turned to the driver's right hides the right eye.
         return Apertures(
-            left=aperture(_LEFT_LIDS, _LEFT_CORNERS) if yaw_deg > -limit else None,
-            right=aperture(_RIGHT_LIDS, _RIGHT_CORNERS) if yaw_deg < limit else None,
+            left=aperture(_LEFT_LIDS, LEFT_CORNERS) if yaw_deg > -limit else None,
+            right=aperture(_RIGHT_LIDS, RIGHT_CORNERS) if yaw_deg < limit else None,
         )
 
     def _is_closed(self, openness_frac: float) -> bool:

@@ -85,6 +85,8 @@ class FaceTracker:
             face = self._detect_and_track(frame)
         if face is None and self._search_is_due(frame.t_s):
             face = self._search(frame)
+            if face is not None:
+                self._doubted_since_s = frame.t_s
         if face is None:
             self._tracked = None
             return Face(_why_no_face(frame.image), faces_visible=0)
@@ -174,13 +176,11 @@ class FaceTracker:
             region = Region.of_detection(driver)
             face = self._track(frame, region, len(detections))
             if face is not None:
-                self._doubted_since_s = frame.t_s
                 return face
             likely = likely or region
         for region in _nearby(likely) if likely else ():
             face = self._track(frame, region)
             if face is not None:
-                self._doubted_since_s = frame.t_s
                 return face
         return None
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from dashgaze.device.eyes import Apertures, EyeJudge
 from dashgaze.device.filters import OneEuroFilter
 from dashgaze.device.headpose import CanonicalFace, HeadPoseEstimator
-from dashgaze.device.mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_EYE_OUTER
+from dashgaze.device.mesh import LEFT_CORNERS, LEFT_IRIS, RIGHT_CORNERS, RIGHT_IRIS
 from dashgaze.device.records import Eyes, Face, Frame, Gaze, HeadPose
 from dashgaze.device.settings import Settings
 from dashgaze.geometry import Camera, Floats, angles_from_rays, intersect_sphere, rays_from_angles, unit
@@ -30,7 +30,6 @@ _LID_DEG = 21.0  # elevation for a lid opened by its whole normal aperture more
 _EYES_ERROR_DEG, _HEAD_ERROR_DEG = 7.5, 10.5
 _TURNED_YAW_DEG = 23.0
 _EYES_TURNED, _HEAD_TURNED = 0.37, 0.2  # beyond that yaw every degree adds so much error
-_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE = 468, 473
 _FAR_YAW_DEG = 60.0
 _SEAT_S = 120.0
 
@@ -90,7 +89,7 @@ class GeometricGaze:
         apertures: Apertures,
     ) -> Gaze:
         eye_px = _eye_width_px(landmarks_px)
-        irises = self._camera.rays(landmarks_px[[_RIGHT_IRIS_CENTRE, _LEFT_IRIS_CENTRE], :2])
+        irises = self._camera.rays(landmarks_px[[RIGHT_IRIS, LEFT_IRIS], :2])
         facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(irises).all())
         usable = facing and eye_px >= self._settings.smallest_eye_px
         if usable:
@@ -150,6 +149,6 @@ def _error_deg(base_deg: float, turned: float, head: HeadPose, eye_px: float) ->
 
 
 def _eye_width_px(landmarks_px: NDArray[np.float32]) -> float:
-    corners = landmarks_px[[RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER], :2]
+    corners = landmarks_px[[*RIGHT_CORNERS, *LEFT_CORNERS], :2]
     widths = np.linalg.norm(corners[::2] - corners[1::2], axis=1)
     return float(widths.max())

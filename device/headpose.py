@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashgaze.bundle import Bundle
+from dashgaze.device.mesh import LEFT_CORNERS, RIGHT_CORNERS
 from dashgaze.device.records import HeadPose
 from dashgaze.geometry import Camera, Floats, angles_from_rays, facing_angles_deg
 
@@ -24,7 +25,6 @@ EYEBALL_BACK_MM = 10.0
 EYEBALL_UP_MM = 1.6
 """How far it lies above that middle."""
 
-_RIGHT_CORNERS, _LEFT_CORNERS = (33, 133), (362, 263)
 _STRIDE = 6  # every sixth vertex: as accurate as all 468, at half the cost
 _REFINE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 5, 1e-4)
 
@@ -46,7 +46,7 @@ class CanonicalFace:
         """From MediaPipe's axes: x to the person's left, y up, z out of the face."""
         vertices = np.asarray(vertices_mm, dtype=float) * [-1.0, -1.0, 1.0]
         behind = np.array([0.0, -EYEBALL_UP_MM, -EYEBALL_BACK_MM])
-        eyeballs = np.array([vertices[list(c)].mean(axis=0) for c in (_RIGHT_CORNERS, _LEFT_CORNERS)]) + behind
+        eyeballs = np.array([vertices[list(c)].mean(axis=0) for c in (RIGHT_CORNERS, LEFT_CORNERS)]) + behind
         origin = eyeballs.mean(axis=0)
         return cls(vertices - origin, eyeballs - origin)
 

@@ -15,10 +15,10 @@ from dashgaze.bundle import Bundle
 from dashgaze.device.detection import Detection
 from dashgaze.device.runtime import start_session
 
-RIGHT_EYE_OUTER, RIGHT_EYE_INNER = 33, 133
-LEFT_EYE_INNER, LEFT_EYE_OUTER = 362, 263
-RIGHT_IRIS, LEFT_IRIS = slice(468, 473), slice(473, 478)
-"""Centre first, then four points of the rim."""
+RIGHT_CORNERS, LEFT_CORNERS = (33, 133), (362, 263)
+"""Lid corners of each eye, from the right of the face to its left."""
+RIGHT_IRIS, LEFT_IRIS = 468, 473
+"""Centres; four points of the rim follow each."""
 FACE = slice(0, 468)
 
 _MARGIN = 1.5
@@ -47,7 +47,7 @@ class Region:
     def of_landmarks(cls, landmarks_px: NDArray[np.float32]) -> "Region":
         """Region of a face whose landmarks are known from the frame before."""
         points = landmarks_px[FACE, :2]
-        x, y = (points[LEFT_EYE_OUTER] - points[RIGHT_EYE_OUTER]).tolist()
+        x, y = (points[LEFT_CORNERS[1]] - points[RIGHT_CORNERS[0]]).tolist()
         angle = math.atan2(y, x)
         c, s = math.cos(angle), math.sin(angle)
         to_level = np.array([[c, -s], [s, c]])

@@ -78,11 +78,10 @@ class Stages:
         self.faces = FaceTracker(bundle, config.faces, config.vehicle.hand_of_drive)
         self._eyes = EyeJudge(config.eyes, self.faces.blendshape_names)
         self.policy = AttentionPolicy(config.attention)
-        self._car_from_camera = config.camera.car_from_camera()
         self._mount_error_deg = config.camera.mount_error_deg
         self._adaptation: Adaptation | None = None
         if config.adaptation.method == "road_centre":
-            self._adaptation = RoadCentre(config.adaptation, self._car_from_camera)
+            self._adaptation = RoadCentre(config.adaptation, config.camera.car_from_camera())
         self._road: RoadView | None = None
         if road_size_px is not None:
             self._road = RoadView(config.road, config.road.camera(road_size_px))
@@ -145,14 +144,12 @@ class Stages:
         """The gaze stage, built when the first picture tells the camera's size."""
         height, width = frame.image.shape[:2]
         if self._gaze is None:
+            mount = self._config.camera.car_from_camera()
             self.camera = self._config.camera.camera((width, height), self._config.source.mirror)
-            self._gaze = GeometricGaze(
-                self._config.gaze, self.camera, self._canonical, self._eyes, self.zones, self._car_from_camera
-            )
+            self._gaze = GeometricGaze(self._config.gaze, self.camera, self._canonical, self._eyes, self.zones, mount)
         return self._gaze
 
     def _take_over(self, calibration: Calibration) -> None:
-        self._car_from_camera = calibration.car_from_camera
         self._mount_error_deg = min(self._mount_error_deg, _LEARNED_MOUNT_ERROR_DEG)
         if self._gaze is not None:
             self._gaze.adapt(calibration.car_from_camera)

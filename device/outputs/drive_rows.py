@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dashgaze.device.mesh import LEFT_CORNERS, LEFT_IRIS, RIGHT_CORNERS, RIGHT_IRIS
 from dashgaze.device.records import Attention, Box, Face, Frame, Gaze
 
-_FIVE = {"right_eye": 468, "left_eye": 473, "nose": 1, "mouth_right": 61, "mouth_left": 291}
-_EYE_CORNERS = {"right": (33, 133), "left": (362, 263)}
+_FIVE = {"right_eye": RIGHT_IRIS, "left_eye": LEFT_IRIS, "nose": 1, "mouth_right": 61, "mouth_left": 291}
+_EYE_CORNERS = {"right": RIGHT_CORNERS, "left": LEFT_CORNERS}
 _EYE_MARGIN = 0.3  # of the eye's width, on every side of a box twice as wide as high
 
 
