@@ -1,5 +1,6 @@
 """The command line. Rooms are imported by the command that needs them, so that a missing extra harms nothing else."""
 
+import os
 import signal
 import sys
 from datetime import datetime
@@ -103,6 +104,43 @@ def watch(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="Examples:  dashgaze synth drives --sessions 20 --seed 1   |   "
+    "dashgaze synth night --sessions 4 --light infrared --duration 60 --rate 10 --masks   |   "
+    "dashgaze synth faces --stills faces --sessions 500 --each 4"
+)
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder of the set; one that is there already is completed.")],
+    sessions: Annotated[int, typer.Option(help="Drives in the set; with --stills, people.")] = 8,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same drives, another seed other people.")] = 0,
+    duration: Annotated[float, typer.Option(help="Length of a drive in seconds.")] = 30.0,
+    rate: Annotated[float, typer.Option(help="Labelled frames a second.")] = 1.0,
+    style: Annotated[
+        Literal["attentive", "ordinary", "drowsy", "distraction_demo"], typer.Option(help="How the drivers behave.")
+    ] = "ordinary",
+    light: Annotated[
+        Literal["day", "overcast", "dusk", "night", "infrared"] | None,
+        typer.Option(help="All drives in this light; a mixture if not set."),
+    ] = None,
+    recurring: Annotated[
+        bool, typer.Option("--recurring", help="A quarter of the drives show a driver again, in other conditions.")
+    ] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Also write what each pixel of the driver view shows.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, about 1 GB each; one for each core if not set.")
+    ] = None,
+) -> None:
+    """Render drives of synthetic drivers with exact ground truth, as sessions; goes on where it was stopped."""
+    from dashgaze.training.progress import frame_bar
+    from dashgaze.training.synth.drives import SetPlan
+    from dashgaze.training.synth.farm import render_set
+
+    plan = SetPlan(seed, sessions, duration, rate, style, recurring, light, masks)
+    with frame_bar("drives") as bar:
+        outcome = render_set(plan, out, workers or len(os.sched_getaffinity(0)), bar)
+    print(f"{out}: {sessions} drives, {outcome.drives} new; {outcome.text()}")
+
+
 @app.command()
 def doctor(
     out: Annotated[Path, typer.Option(help="Where drives will be written.")] = Path(),
@@ -122,6 +160,11 @@ def _bundle(path: Path | None, keys: tuple[Path, ...], allow_unsigned: bool) -> 
     if path is None:
         return packaged_bundle()
     return load_bundle(path, trusted_keys=[read_public_key(key) for key in keys], allow_unsigned=allow_unsigned)
+
+
+def _extra() -> str:
+    """The extra that the command on the command line needs."""
+    return "training" if "synth" in sys.argv[1:2] else "device"
 
 
 def _stem(source: str) -> str:
@@ -146,7 +189,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if debug or (error.name or "").startswith("dashgaze"):
             raise
-        print(f"dashgaze: error: {error.name} is missing; pip install 'dashgaze[device]'", file=sys.stderr)
+        print(f"dashgaze: error: {error.name} is missing; pip install 'dashgaze[{_extra()}]'", file=sys.stderr)
         sys.exit(InputError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -17,6 +17,10 @@ class DashgazeError(Exception):
         line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[type["DashgazeError"], tuple[str, str, str]]:
+        """Let an error travel from one process to another."""
+        return type(self), (self.where, self.problem, self.remedy)
+
 
 class InputError(DashgazeError):
     """Wrong usage, or an input that cannot be used: exit code 2."""

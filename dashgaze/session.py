@@ -110,6 +110,15 @@ LOCATION = (
 )
 ZONE = _string("zone", "Zone of the car that the driver looks at", list(Zone))
 LANDMARKS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
+FACIAL_HAIR = ("none", "stubble", "moustache", "goatee", "beard")
+ACCESSORIES = {
+    "clear_glasses": "clear or tinted glasses",
+    "sunglasses": "sunglasses",
+    "hat": "a hat or cap",
+    "headscarf": "a headscarf",
+    "face_mask": "a mask over mouth and nose",
+}
+POSES = tuple(f"{row}_{column}" for row in ("up", "level", "down") for column in ("left", "centre", "right"))
 FACE = (
     *_box("face", "Face on the driver frame"),
     _float("face_score", "", "Certainty that the box holds a face", 0, 1),
@@ -149,14 +158,20 @@ EGO_POINT = (
 )
 PERSON = (
     _string("identity", "Pseudonym of the person"),
-    _string("age_band", "Age in years", get_args(AgeBand)),
-    _string("glasses", "What the person wears", get_args(Glasses)),
-    _bool("hat", "Wears a hat or cap"),
-    _bool("face_mask", "Wears a mask over mouth and nose"),
-    _bool("beard", "Has a beard"),
+    _float("age_years", "years", "Age", 0, 130),
+    _string("gender", "As it looks", ("female", "male")),
+    *(
+        _float(f"ancestry_{name}_frac", "", f"Share of {name} ancestry", 0, 1)
+        for name in ("african", "asian", "european")
+    ),
     _int("skin_tone", "", "Monk skin tone scale", 1, 10),
-    _string("light", "What lights the face, free text"),
+    _string("facial_hair", "Kind of facial hair", FACIAL_HAIR),
+    _float("make_up_frac", "", "0 none, 1 strong", 0, 1),
+    *(_bool(name, f"Wears {what}") for name, what in ACCESSORIES.items()),
     _string("expression", "Expression of the face, free text"),
+    _float("valence", "", "-1 unpleasant, 1 pleasant", -1, 1),
+    _string("pose", "Head against the camera in nine bins: row by elevation, column by the driver's side", POSES),
+    _string("light", "What lights the face, free text"),
 )
 
 FRAMES = (
@@ -174,12 +189,19 @@ FRAMES = (
 
 def _labels_of_eye(side: str) -> tuple[Column, ...]:
     return (
-        *_vector(f"{side}_eye_ray", "", "", f"Gaze of the {side} eye, unit vector in the driver-camera frame", 1),
+        *_vector(f"{side}_eye_ray", "", "", f"Gaze of the {side} eye (visual axis), unit, driver-camera frame", 1),
         *_vector(f"{side}_eyeball", "_mm", "mm", f"Centre of the {side} eyeball in the driver-camera frame"),
         *_angles(f"{side}_eye_in_head_", f"Gaze of the {side} eye in the face frame"),
-        _float(f"{side}_eye_visible_frac", "", f"Share of the {side} eye's opening that nothing hides", 0, 1),
-        _float(f"{side}_iris_x_px", "px", f"Centre of the {side} iris on the driver frame"),
-        _float(f"{side}_iris_y_px", "px", f"Centre of the {side} iris on the driver frame"),
+        _float(
+            f"{side}_eye_visible_frac",
+            "",
+            f"Share of the {side} eye's opening that nothing hides; null if closed",
+            0,
+            1,
+        ),
+        _float(f"{side}_iris_x_px", "px", f"Centre of the {side} pupil on the driver frame, as the cornea refracts it"),
+        _float(f"{side}_iris_y_px", "px", f"Centre of the {side} pupil on the driver frame, as the cornea refracts it"),
+        _float(f"{side}_pupil_mm", "mm", f"Diameter of the {side} pupil", 0, 15),
     )
 
 
@@ -189,8 +211,13 @@ LABELS = (
     *_labels_of_eye("left"),
     *_labels_of_eye("right"),
     *_vector("target", "_mm", "mm", "Point that the driver looks at, car frame"),
-    _float("face_visible_frac", "", "Share of the face that nothing hides", 0, 1),
-    _string("mask", "Mask image, path inside the session: 1 skin, 2 left eye, 3 right eye, 4 in front of the face"),
+    _int("target_object_id", "", "Object of `objects` that the driver looks at; null for none"),
+    _bool("saccade", "The eyes are on their way to the next fixation"),
+    _string("state", "What the driver does, free text"),
+    _float("vanishing_x_px", "px", "Where the road vanishes on the road view"),
+    _float("vanishing_y_px", "px", "Where the road vanishes on the road view"),
+    _float("face_visible_frac", "", "Share of the face towards the camera that nothing hides", 0, 1),
+    _string("mask", "Image of what is seen where, path inside the session; docs/synth.md names its values"),
     *PERSON,
 )
 GAZE = (

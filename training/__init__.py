@@ -1,0 +1,1 @@
+"""The training room: the synthetic cabin, and the networks that learn from sessions."""

@@ -1,0 +1,222 @@
+"""The truth of a rendered frame as rows of a session: pure functions of geometry and the label image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashgaze.geometry import Camera, Floats, angles_from_rays, facing_angles_deg, unit
+from dashgaze.session import POSES
+from dashgaze.training.synth.eyes import apparent_pupil
+from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Moment, Part, Person
+
+Row = dict[str, Any]
+SIDES = ("left", "right")
+EYE_PARTS = (Part.LEFT_EYE, Part.RIGHT_EYE)
+CLOSED_FRAC = 0.2
+"""PERCLOS: an eye that is at least 80 % closed."""
+SHUT_MM = 0.5
+"""A smaller opening shows no eye."""
+FACE_PARTS = (Part.SKIN, Part.LEFT_EYE, Part.RIGHT_EYE)
+POSE_BIN_DEG = 15.0
+"""Half the width of the middle bin of yaw; half of it for pitch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A camera in the car."""
+
+    camera: Camera
+    rotation: Floats
+    """R_car_camera (3, 3)."""
+    position_mm: Floats
+    """(3,) car frame."""
+
+    def from_car(self, points_mm: Floats) -> Floats:
+        """Turn points (..., 3) of the car frame into the camera frame."""
+        return np.asarray((np.asarray(points_mm, dtype=float) - self.position_mm) @ self.rotation)
+
+    def turn(self, vectors: Floats) -> Floats:
+        """Turn directions (..., 3) of the car frame into the camera frame."""
+        return np.asarray(np.asarray(vectors, dtype=float) @ self.rotation)
+
+    def project(self, points_mm: Floats) -> Floats:
+        """Pixels (..., 2) of points (..., 3) of the car frame; NaN where the camera cannot see them."""
+        return self.camera.project(self.from_car(points_mm))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """Where a face is: all in the car frame, mm."""
+
+    eye_centres_mm: Floats
+    """(2, 3), left and right."""
+    rotation: Floats
+    """R_car_face (3, 3)."""
+    lid_margins_mm: Floats
+    """(2 eyes, upper and lower, k, 3), from the nose outward or the other way, the same for both lids."""
+    front_mm: Floats
+    """(n, 3) points all over the face..."""
+    front_normals: Floats
+    """...and their normals (n, 3)."""
+    landmarks_mm: Mapping[str, Floats]
+    """nose, mouth_right, mouth_left."""
+
+    @property
+    def eye_mid_mm(self) -> Floats:
+        """(3,) origin of the face frame and of the gaze ray."""
+        return np.asarray(self.eye_centres_mm.mean(axis=0))
+
+
+def gaze_row(face: Face, target_mm: Floats, view: View) -> Row:
+    """The ray from the eyes' midpoint to the target: in the camera, the face and the car."""
+    ray_car = unit(target_mm - face.eye_mid_mm)
+    azimuth, elevation = angles_from_rays(ray_car @ face.rotation)
+    car_azimuth, car_elevation = angles_from_rays(ray_car)
+    return {
+        **_xyz("ray", "", view.turn(ray_car)),
+        **_xyz("eye_mid", "_mm", view.from_car(face.eye_mid_mm)),
+        "gaze_error_deg": 0.0,
+        "azimuth_deg": float(azimuth),
+        "elevation_deg": float(elevation),
+        "car_azimuth_deg": float(car_azimuth),
+        "car_elevation_deg": float(car_elevation),
+    }
+
+
+def head_row(face: Face, view: View) -> Row:
+    """Head pose against the camera."""
+    yaw, pitch, roll = facing_angles_deg(view.rotation.T @ face.rotation)
+    return {
+        "head_yaw_deg": yaw,
+        "head_pitch_deg": pitch,
+        "head_roll_deg": roll,
+        **_xyz("head", "_mm", view.from_car(face.eye_mid_mm)),
+        "head_error_px": 0.0,
+    }
+
+
+def pose_bin(row: Row) -> str:
+    """One of nine bins of the head against the camera, from up left to down right as the driver sees it."""
+    level = 1 - _bin(row["head_pitch_deg"], POSE_BIN_DEG / 2)
+    side = 1 + _bin(row["head_yaw_deg"], POSE_BIN_DEG)
+    return POSES[3 * level + side]
+
+
+def _bin(angle_deg: float, half_width_deg: float) -> int:
+    return int(angle_deg > half_width_deg) - int(angle_deg < -half_width_deg)
+
+
+def boxes_row(face: Face, view: View) -> Row:
+    """Boxes of face and eyes and the five landmarks, where the camera's picture holds them."""
+    row: Row = {**_box("face", view.project(face.front_mm)), "face_score": 1.0}
+    for side, margins in zip(SIDES, face.lid_margins_mm, strict=True):
+        row |= _box(f"{side}_eye", view.project(margins.reshape(-1, 3)))
+        row |= _pixel(f"landmark_{side}_eye", view.project(margins.reshape(-1, 3).mean(axis=0)))
+    for name, point in face.landmarks_mm.items():
+        row |= _pixel(f"landmark_{name}", view.project(point))
+    return row
+
+
+def lids_row(face: Face, normal_opening_mm: Floats, moment: Moment) -> Row:
+    """How far each eye is open against this person's own normal (2,)."""
+    openness = np.clip(lid_openings_mm(face) / normal_opening_mm, 0, None)
+    return {
+        "eye_openness_left_frac": float(openness[LEFT]),
+        "eye_openness_right_frac": float(openness[RIGHT]),
+        "eyes_closed": bool(openness.mean() <= CLOSED_FRAC),
+        "mouth_open_frac": float(np.clip(moment.jaw_open, 0, 1)),
+    }
+
+
+def lid_openings_mm(face: Face) -> Floats:
+    """Largest distance (2,) between the lids of each eye."""
+    upper, lower = face.lid_margins_mm[:, 0], face.lid_margins_mm[:, 1]
+    return np.asarray(np.linalg.norm(upper - lower, axis=-1).max(axis=-1))
+
+
+def eyes_row(face: Face, eyes: tuple[Eye, Eye], view: View, parts: NDArray[np.uint8]) -> Row:
+    """Everything about each eye; `parts` is the label image of the finished frame."""
+    row: Row = {}
+    openings_mm = lid_openings_mm(face)
+    for side, eye, number in zip(SIDES, eyes, (LEFT, RIGHT), strict=True):
+        azimuth, elevation = angles_from_rays(eye.visual_axis @ face.rotation)
+        shut = openings_mm[number] < SHUT_MM
+        row |= {
+            **_xyz(f"{side}_eye_ray", "", view.turn(eye.visual_axis)),
+            **_xyz(f"{side}_eyeball", "_mm", view.from_car(eye.centre_mm)),
+            f"{side}_eye_in_head_azimuth_deg": float(azimuth),
+            f"{side}_eye_in_head_elevation_deg": float(elevation),
+            f"{side}_eye_visible_frac": None if shut else _visible_share(face, eye, number, view, parts),
+            **_pixel(f"{side}_iris", view.project(apparent_pupil(eye, view.position_mm))),
+            f"{side}_pupil_mm": 2 * eye.pupil_radius_mm,
+        }
+    return row
+
+
+def _visible_share(face: Face, eye: Eye, number: int, view: View, parts: NDArray[np.uint8]) -> float:
+    """Share of an eye's opening in whose place the label image shows that eye."""
+    upper, lower = face.lid_margins_mm[number]
+    # Away from the very edges, which the label image, not being antialiased, gives to either side.
+    shares = np.linspace(0.2, 0.8, 5)[:, None, None]
+    points = (lower + shares * (upper - lower))[:, 2:-2].reshape(-1, 3)
+    on_globe = eye.centre_mm + unit(points - eye.centre_mm) * eye.globe_radius_mm
+    facing = ((on_globe - eye.centre_mm) * (view.position_mm - on_globe)).sum(axis=1) > 0
+    return float(np.mean(facing & np.isin(_parts_at(parts, view.project(on_globe)), EYE_PARTS[number])))
+
+
+def face_visible_share(face: Face, view: View, parts: NDArray[np.uint8]) -> float | None:
+    """Share of the face turned to the camera in whose place the label image shows face; None if none is turned so."""
+    facing = (face.front_normals * unit(view.position_mm - face.front_mm)).sum(axis=1) > 0.3
+    if not facing.any():
+        return None
+    return float(np.isin(_parts_at(parts, view.project(face.front_mm[facing])), FACE_PARTS).mean())
+
+
+def _parts_at(parts: NDArray[np.uint8], pixels: Floats) -> NDArray[np.uint8]:
+    """Label at pixels (n, 2); NOTHING outside the picture."""
+    height, width = parts.shape
+    inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=1)
+    x, y = np.rint(np.where(inside[:, None], pixels, 0)).astype(int).T
+    return np.where(inside, parts[y, x], Part.NOTHING).astype(np.uint8)
+
+
+def person_row(person: Person, light: LightKind, moment: Moment, wears_glasses: bool) -> Row:
+    """Attributes of the person and the moment."""
+    eyewear = person.eyewear if wears_glasses else "none"
+    return {
+        "age_years": person.age_years,
+        "gender": "male" if person.male > 0.5 else "female",
+        "ancestry_african_frac": person.african,
+        "ancestry_asian_frac": person.asian,
+        "ancestry_european_frac": person.caucasian,
+        "skin_tone": 1 + round(9 * person.melanin),
+        "facial_hair": person.facial_hair,
+        "make_up_frac": person.make_up,
+        "clear_glasses": eyewear in ("clear", "tinted"),
+        "sunglasses": eyewear == "sunglasses",
+        "hat": person.headwear in ("cap", "beanie"),
+        "headscarf": person.headwear == "headscarf",
+        "face_mask": person.face_mask,
+        "expression": moment.expression,
+        "valence": moment.valence,
+        "light": light,
+    }
+
+
+def _xyz(prefix: str, suffix: str, vector: Floats) -> Row:
+    return {f"{prefix}_{axis}{suffix}": float(value) for axis, value in zip("xyz", vector, strict=True)}
+
+
+def _pixel(prefix: str, pixel: Floats) -> Row:
+    return {f"{prefix}_{axis}_px": float(value) for axis, value in zip("xy", pixel, strict=True)}
+
+
+def _box(prefix: str, pixels: Floats) -> Row:
+    seen = pixels[np.isfinite(pixels).all(axis=1)]
+    if not len(seen):
+        return {}
+    (x0, y0), (x1, y1) = seen.min(axis=0), seen.max(axis=0)
+    return {f"{prefix}_{name}_px": float(v) for name, v in zip(("x0", "y0", "x1", "y1"), (x0, y0, x1, y1), strict=True)}
