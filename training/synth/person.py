@@ -172,8 +172,9 @@ AXES: Mapping[tuple[str, str], Mapping[str, float]] = {
         "asym/asym-top-2": 0.08,
     },
 }
-"""Suffixes of two opposite targets, and what they are appended to: spread (standard deviation) of the weight. "?" stands
-for "l" and "r", which go together."""
+"""Suffixes of two opposite targets, and what they are appended to: spread (standard deviation) of the weight.
+
+"?" stands for "l" and "r", which go together."""
 
 ONE_SIDED: Mapping[str, float] = {
     "head/head-diamond": 0.06,
@@ -501,9 +502,9 @@ def _hair_style(rng: Rng, man: bool, age_years: float) -> tuple[HairStyle, float
     if not man:
         styles: tuple[HairStyle, ...] = ("short", "medium", "long", "tied")
         return styles[_pick(rng, (0.17, 0.29, 0.32, 0.22))], float(rng.beta(1.5, 6.0)) * 0.6
-    loss = float(np.clip(rng.normal((age_years - 45.0) / 45.0, 0.45), 0.0, 1.0))
-    if loss > 0.8:
-        return ("bald", "shaved")[_pick(rng, (0.7, 0.3))], loss  # type: ignore[return-value]
+    loss = float(np.clip(rng.normal((age_years - 40.0) / 40.0, 0.5), 0.0, 1.0))
+    if loss > 0.75:
+        return "bald" if rng.random() < 0.7 else "shaved", loss
     kinds: tuple[HairStyle, ...] = ("shaved", "short", "medium", "long", "tied")
     return kinds[_pick(rng, (0.12 + 0.3 * loss, 0.68, 0.12, 0.03, 0.03))], loss
 

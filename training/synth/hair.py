@@ -1,0 +1,778 @@
+"""Hair as ribbons: head hair, beards, brows and lashes that grow out of a person's own skin.
+
+Roots are scattered evenly (Poisson-like) inside a hairline drawn on the mean head, so that it follows every shape of
+head. From each root a lock of hair is grown step by step: it turns towards the direction field of its haircut, is
+lifted to its own layer above the skin and never enters it, keeps out of the face, and falls where nothing holds it.
+Locks gather into tufts, wave, curl, fray, and end in points; layers of different height and length make the outline
+soft. Tight curls are arcs that fill the hair's volume. Head hair and beard together stay below `MOST_RIBBONS`.
+
+In infrared light pigment fades: black hair reflects about a quarter, dark brown 0.3, blond and grey hair half of it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashgaze.training.synth.accessories import Fit, HeadSurface, under_headwear
+from dashgaze.training.synth.records import LEFT, RIGHT, Person, Rgb, Strands
+
+Array = NDArray[np.float32]
+Rng = np.random.Generator
+
+MOST_RIBBONS = 6000
+BEARD_RIBBONS = 1300
+BROW_RIBBONS = 130
+"""Of each brow."""
+EYE_CONE_DEG = 42.0
+"""No hair of the head comes nearer to the line straight out of an eye."""
+GREY: Rgb = (0.40, 0.39, 0.37)
+CENTRE_MM = np.array([0.0, -10.0, -70.0], np.float32)
+"""Middle of the mean head's skull: hairlines are curves of elevation over azimuth around it."""
+MM_PER_DEG = 1.6
+
+AZIMUTH_DEG = np.array([0, 15, 30, 42, 52, 60, 66, 71, 76, 84, 92, 102, 110, 125, 150, 180], np.float32)
+"""From the front, by the ear (about 85 to 105), to the nape."""
+HAIRLINE_DEG = np.array([40, 41, 39, 33, 25, 17, 6, -8, -15, -3, 3, 2, -22, -42, -52, -54], np.float32)
+RECEDING = np.array([0.55, 0.8, 1.0, 0.95, 0.6, 0.25, 0.08, 0, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
+SIDEBURN_DEG = np.array([0, 0, 0, 0, 0, 0, -6, -10, -9, 0, 0, 0, 0, 0, 0, 0], np.float32)
+
+Flow = Literal["whorl", "parted", "back", "forward", "up", "gathered"]
+
+
+class BodyShape(Protocol):
+    """What is needed of `body.Body`."""
+
+    neutral_mm: Array
+    rest_mm: Array
+    triangles: NDArray[np.int32]
+    masks: dict[str, Array]
+    eye_centres_mm: NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A haircut."""
+
+    flow: Flow
+    top_mm: float
+    side_mm: float
+    """Length of the locks on top, and on the sides and the nape."""
+    lift_mm: float
+    """Thickness of the hair on top; half of it on the sides."""
+    erect: float = 0.3
+    """0 leaves the skin along the flow, 1 straight out."""
+    turn: float = 0.5
+    """How readily it follows the flow: 0 wire, 1 silk."""
+    cling: float = 0.5
+    """How closely it stays in its layer."""
+    parting_mm: float = 0.0
+    fringe: bool = False
+    tucked: bool = False
+    """Behind the ears."""
+    tail: Literal["none", "bun", "ponytail"] = "none"
+    width_mm: float = 1.3
+    pieces: int = 1
+    """Ribbons that make up one lock."""
+    points: int = 8
+    rim: bool = False
+    """Sides and back only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """What a single lock does on its way."""
+
+    wave_mm: float
+    wavelength_mm: float
+    coil: float
+    """0 waves in a plane, 1 is a helix."""
+    frizz_mm: float
+    clump: float
+    """How far tips of neighbouring locks come together."""
+    kinky: bool = False
+    """So tightly curled that it forms a cloud."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rooted:
+    """Hair of the face, which moves with the expression."""
+
+    strands: Strands
+    """On the face at rest, head frame."""
+    corners: NDArray[np.int32]
+    """(n, 3) skin vertices around each root."""
+    shares: Array
+    """(n, 3) their weights."""
+
+    def posed(self, vertices_mm: Array, head_rotation: NDArray[np.floating]) -> Strands:
+        """The same hair in the car frame, on posed skin vertices (v, 3) of a head turned by `head_rotation` (3, 3)."""
+        points = self.strands.points_mm
+        roots = np.einsum("nc,ncd->nd", self.shares, vertices_mm[self.corners], dtype=np.float32)
+        turned = (points - points[:, :1]) @ head_rotation.T.astype(np.float32)
+        return replace(self.strands, points_mm=roots[:, None] + turned)
+
+
+def strands(person: Person, body: BodyShape) -> Strands | None:
+    """Hair of the head in the head frame, cut off where a hat or scarf covers it; None where nothing is to be seen."""
+    if person.headwear == "headscarf" or (person.hair_style == "bald" and person.hair_length < 0.15):
+        return None
+    rng = np.random.default_rng([person.seed, 701])
+    cut, texture = cut_of(person, rng), texture_of(person, rng)
+    fit = Fit(body)
+    surface = HeadSurface(body)
+    budget = MOST_RIBBONS - (BEARD_RIBBONS if person.facial_hair in _BEARDED else 0)
+    if texture.kinky and cut.tail == "none" and cut.lift_mm > 6:
+        return _finished(person, body, fit, _cloud(person, body, surface, cut, budget, rng), cut, rng)
+    locks = budget // cut.pieces if cut.tail == "none" else int(budget * 0.7) // cut.pieces
+    roots = _scatter(body, _scalp_density(person, body, cut), locks, rng)
+    curves = _grown(person, roots, surface, fit, cut, texture, rng)
+    grown = _styled(person, curves, roots, cut, texture, rng)
+    if cut.tail != "none":
+        grown = _joined(grown, _tail(person, fit, cut, texture, budget - len(grown.points_mm), rng))
+    return _finished(person, body, fit, grown, cut, rng)
+
+
+def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
+    """How far inside the hairline points of the mean head's skin (n, 3) lie, along the skin; negative outside.
+
+    Ears do not count. Skin that has hair should be painted darker where this is above 0.
+    """
+    azimuth, elevation = _angles_deg(neutral_mm)
+    line = HAIRLINE_DEG + person.male * SIDEBURN_DEG - 5.0 * (1 - person.male) * (AZIMUTH_DEG < 50)
+    line = line + RECEDING * (46.0 if person.male > 0.5 else 16.0) * (person.hairline - 0.12)
+    depth = elevation - np.interp(azimuth, AZIMUTH_DEG, line)
+    if person.hair_style == "bald":
+        upper = np.interp(azimuth, [0, 60, 75, 95, 180], [-90, -60, 20, 26, 22])
+        depth = np.minimum(depth, upper - elevation)
+    elif person.male > 0.5 and person.hairline > 0.55:  # thin at the crown
+        crown = np.hypot(neutral_mm[:, 0], neutral_mm[:, 2] + 125) - 70 * (person.hairline - 0.55) / 0.45
+        depth = np.where((neutral_mm[:, 1] < -60), np.minimum(depth, crown / MM_PER_DEG), depth)
+    return (depth * MM_PER_DEG).astype(np.float32)
+
+
+def hang(head_hair: Strands, head_rotation: NDArray[np.floating]) -> Strands:
+    """Long hair on a turned head (3, 3): what lies on the shoulders stays there. Both in the head frame."""
+    points = head_hair.points_mm
+    held = np.clip((points[..., 1:2] - 80.0) / 120.0, 0.0, 1.0)
+    if not held.any():
+        return head_hair
+    held = held * held * (3 - 2 * held)
+    neck = np.array([0.0, 100.0, -85.0], np.float32)
+    still = (points - neck) @ head_rotation.astype(np.float32) + neck
+    return replace(head_hair, points_mm=points + held * (still - points))
+
+
+def beard(person: Person, body: BodyShape) -> Rooted | None:
+    """Moustache, goatee or full beard; None where it is shaved or only stubble, which the skin shows."""
+    if person.facial_hair not in _BEARDED:
+        return None
+    rng = np.random.default_rng([person.seed, 702])
+    full = person.facial_hair == "beard"
+    length = 4.0 + (26.0 * rng.random() ** 2 if full else 7.0 * rng.random())
+    area = _beard_area(person.facial_hair, body.neutral_mm, body.masks)
+    number = int(BEARD_RIBBONS * (0.35 + 0.65 * person.facial_hair_density) * (1.0 if full else 0.45))
+    roots = _scatter(body, area, number, rng)
+    surface = HeadSurface(body)
+    points = _face_locks(roots, surface, length, rng)
+    curly = person.african > 0.5
+    points += _frayed(points, (1.6 if curly else 0.7) * min(length / 8, 1.5), rng)
+    points = surface.pushed_out(points, 0.2)
+    widths = 0.95 * _taper(points.shape[1]) * rng.uniform(0.8, 1.25, (len(points), 1))
+    colours, infrared = _colours(person, roots.depth, rng, grey=min(1.0, person.grey * 1.3))
+    return Rooted(_strands(points, widths, colours, infrared), roots.corners, roots.shares)
+
+
+def brow_hairs(person: Person, body: BodyShape) -> Rooted:
+    """Hairs that give the painted brows relief: from the nose outwards, first up, then along the brow."""
+    rng = np.random.default_rng([person.seed, 703])
+    neutral = body.neutral_mm
+    along = (np.abs(neutral[:, 0]) - 11.0) / 43.0
+    middle = -19.0 - 1.6 * person.brow_height - (4.5 + 1.8 * person.brow_arch) * np.sin(np.clip(along, 0, 1) * 2.4)
+    half = np.interp(along, [0, 0.25, 0.7, 1], [3.6, 4.0, 2.6, 0.6]) * (0.75 + 0.25 * person.brow_density)
+    inside = (along > 0) & (along < 1) & (neutral[:, 2] > -25)
+    area = np.where(inside, np.clip(half - np.abs(neutral[:, 1] - middle) + 1.0, 0, 1), 0.0)
+    number = int(2 * BROW_RIBBONS * np.clip(person.brow_density, 0.3, 1.6) / 1.2)
+    roots = _scatter(body, area.astype(np.float32), number, rng)
+    outward = np.sign(roots.neutral[:, 0])
+    steep = np.radians(70 - 75 * (np.abs(roots.neutral[:, 0]) - 11) / 43 + rng.normal(0, 11, len(outward)))
+    heading = np.stack([outward * np.cos(steep), -np.sin(steep), -0.3 * np.cos(steep)], 1)
+    length = rng.uniform(5, 9, (len(outward), 1, 1))
+    t = np.linspace(0, 1, 5)[None, :, None]
+    heading = _unit(heading - (heading * roots.normals).sum(1, keepdims=True) * roots.normals)
+    bent = heading * [1, 0.2, 1]
+    points = roots.points[:, None] + length * (t * heading[:, None] * (1 - 0.5 * t) + 0.5 * t * t * bent[:, None])
+    points += roots.normals[:, None] * (0.9 * np.sin(np.pi * 0.62 * t) + 0.1)
+    widths = 0.42 * _taper(5) * rng.uniform(0.8, 1.2, (len(points), 1))
+    colours, infrared = _colours(person, np.full(len(points), 20.0), rng, grey=0.6 * person.grey)
+    return Rooted(_strands(points, widths, colours * 0.8, infrared * 0.9), roots.corners, roots.shares)
+
+
+def lashes(person: Person, lid_margins_mm: NDArray[np.floating], head_rotation: NDArray[np.floating]) -> Strands:
+    """Lashes on lid margins (2 eyes, 2 upper and lower, k, 3); margins and answer in the car frame.
+
+    They stand out of the lid's edge away from the globe, fan out sideways and bend upwards (lower ones downwards).
+    Make-up makes them longer, thicker and blacker.
+    """
+    rng = np.random.default_rng([person.seed, 704])
+    down, ahead = head_rotation[:, 1], head_rotation[:, 2]
+    female = 1 - person.male
+    parts = []
+    for lid, (count, length_mm, width_mm) in enumerate(((84, 8.6, 0.34), (48, 5.2, 0.22))):
+        for eye in (LEFT, RIGHT):
+            margin = np.asarray(lid_margins_mm[eye, lid], float)
+            centre = lid_margins_mm[eye].reshape(-1, 3).mean(0) - 12.0 * ahead
+            share = (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count
+            place = (0.06 + 0.93 * share) * (len(margin) - 1)
+            left = np.minimum(place.astype(int), len(margin) - 2)
+            roots = margin[left] + (place - left)[:, None] * (margin[left + 1] - margin[left])
+            width = np.linalg.norm(margin[-1] - margin[0])
+            across = ((roots - margin.mean(0)) @ head_rotation[:, 0]) / (0.5 * width)
+            outer = np.clip(across * (1 if eye == RIGHT else -1), -1, 1)
+            reach = length_mm * (0.72 + 0.25 * female + 0.2 * person.make_up) * (0.78 + 0.22 * outer)
+            reach *= rng.uniform(0.75, 1.1, count) * (1 - 0.25 * person.asian)
+            fan = (0.55 * across + rng.normal(0, 0.1, count))[:, None] * head_rotation[:, 0]
+            sense = 1.0 if lid == 0 else -0.55
+            start = _unit(_unit(roots - centre) + 0.35 * sense * down + 0.5 * fan)
+            finish = _unit(0.75 * ahead - sense * (0.75 + 0.25 * female) * down + fan)
+            t = np.linspace(0, 1, 6)[None, :, None]
+            bend = t * (1 - 0.5 * t) * start[:, None] + 0.5 * t * t * finish[:, None]
+            points = roots[:, None] + reach[:, None, None] * bend
+            thick = width_mm * (0.8 + 0.9 * person.make_up) * _taper(6) * rng.uniform(0.8, 1.2, (count, 1))
+            parts.append((points, thick))
+    number = sum(len(points) for points, _ in parts)
+    natural = np.minimum(np.array(person.hair_rgb) * 0.6, 0.06) * (1 - 0.85 * person.make_up) + 0.004
+    return _strands(
+        np.concatenate([points for points, _ in parts]),
+        np.concatenate([thick for _, thick in parts]),
+        np.tile(natural, (number, 1)),
+        np.full(number, 0.16 - 0.1 * person.make_up),
+    )
+
+
+_BEARDED = ("moustache", "goatee", "beard")
+
+
+def cut_of(person: Person, rng: Rng) -> Cut:
+    """The haircut: a kind of the person's style, its measures by the person's hair length."""
+    long = person.hair_length
+    woman = person.male < 0.5
+    parting = float(rng.choice([-1, 1]) * rng.uniform(8, 30))
+    pick = rng.random()
+    match person.hair_style:
+        case "bald":
+            return Cut("whorl", 10 + 14 * long, 10 + 14 * long, 4, erect=0.2, rim=True, width_mm=1.0, points=6)
+        case "shaved":
+            return Cut("whorl", 2.5 + 5 * long, 2 + 3 * long, 1.2, erect=0.45, width_mm=0.95, points=6, cling=0)
+        case "short" if woman:  # pixie
+            flow: Flow = "forward" if pick < 0.5 else "parted"
+            top, side = 60 + 35 * long, 38 + 25 * long
+            return Cut(flow, top, side, 17, parting_mm=parting, fringe=True, turn=0.45, width_mm=1.5)
+        case "short":
+            return _short_cut(pick, long, parting)
+        case "medium":
+            top, side = 150 + 70 * long, 125 + 70 * long
+            if not woman:
+                top, side = 120 + 60 * long, 85 + 50 * long
+            fringe = bool(woman and pick < 0.35)
+            tucked = bool(rng.random() < 0.35)
+            flow = "back" if pick > 0.8 else "parted"
+            return Cut(flow, top, side, 14, parting_mm=parting, fringe=fringe, tucked=tucked, width_mm=1.8, pieces=2)
+        case "long":
+            length = 250 + 150 * long
+            parting *= float(rng.choice([0.2, 1.0]))
+            fringe, tucked = bool(pick < 0.2), bool(rng.random() < 0.4)
+            return Cut(
+                "parted",
+                length,
+                length - 30,
+                12,
+                parting_mm=parting,
+                fringe=fringe,
+                tucked=tucked,
+                width_mm=2.1,
+                pieces=2,
+                points=9,
+            )
+        case "tied":
+            tail: Literal["bun", "ponytail"] = "bun" if pick < 0.5 else "ponytail"
+            return Cut("gathered", 150, 150, 6, erect=0.1, turn=0.8, cling=0.85, tail=tail, width_mm=1.5, points=9)
+
+
+def _short_cut(pick: float, long: float, parting: float) -> Cut:
+    side = 9 + 14 * long
+    if pick < 0.28:
+        return Cut("parted", 48 + 30 * long, side, 17 + 5 * long, parting_mm=parting * 1.1, turn=0.4)
+    if pick < 0.46:
+        return Cut("back", 50 + 35 * long, side, 19 + 8 * long, erect=0.6, turn=0.33)
+    if pick < 0.66:
+        return Cut("up", 13 + 14 * long, 6 + 7 * long, 5, erect=0.75, turn=0.12, cling=0, width_mm=1.2, points=6)
+    if pick < 0.82:
+        return Cut("forward", 45 + 22 * long, side + 8, 13, fringe=True, turn=0.45)
+    return Cut("whorl", 32 + 22 * long, side + 4, 20, erect=0.55, turn=0.3, cling=0.25)
+
+
+def texture_of(person: Person, rng: Rng) -> Texture:
+    """Straight, wavy, curly or kinky, by ancestry."""
+    pick = rng.random()
+    if pick < person.african:
+        relaxed = person.male < 0.5 and person.hair_style in ("medium", "long", "tied") and rng.random() < 0.5
+        if not relaxed:
+            return Texture(3.2, 13.0, 1.0, 2.2, 0.15, kinky=True)
+        return Texture(2.0, 60.0, 0.3, 1.5, 0.5)
+    if pick < person.african + person.asian:
+        wavy = rng.random() < 0.15
+        return Texture(5.0, 85.0, 0.3, 1.3, 0.55) if wavy else Texture(0.6, 90.0, 0.2, 0.9, 0.5)
+    kind = rng.random()
+    if kind < 0.45:
+        return Texture(1.2, 80.0, 0.2, 1.4, 0.5)
+    if kind < 0.8:
+        return Texture(5.0, 62.0, 0.4, 1.8, 0.55)
+    return Texture(6.0, 30.0, 0.9, 2.2, 0.65)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Roots:
+    """Where hair leaves the skin."""
+
+    points: Array
+    neutral: Array
+    """The same places on the mean head."""
+    normals: Array
+    depth: Array
+    """(n,) distance inside the edge of the hairy area, mm, where it is known."""
+    corners: NDArray[np.int32]
+    shares: Array
+
+
+def _angles_deg(neutral_mm: Array) -> tuple[Array, Array]:
+    """Azimuth from the front (0 to 180, both sides alike) and elevation around the skull's middle."""
+    x, y, z = (neutral_mm - CENTRE_MM).T
+    return np.degrees(np.arctan2(np.abs(x), z)), np.degrees(np.arctan2(-y, np.hypot(x, z)))
+
+
+def _scalp_density(person: Person, body: BodyShape, cut: Cut) -> Array:
+    """Relative number of roots at each skin vertex."""
+    neutral = body.neutral_mm
+    depth = depth_in_hairline_mm(person, neutral)
+    depth += 1.5 * np.sin(neutral[:, 0] * 0.35) * np.sin(neutral[:, 2] * 0.31 + neutral[:, 1] * 0.4)
+    density = np.clip((depth + 2.0) / 9.0, 0, 1) * (body.masks["ears"] < 0.05) * (neutral[:, 1] < 110)
+    azimuth, elevation = _angles_deg(neutral)
+    unseen = np.where((azimuth > 135) & (elevation < 60), 0.5, 1.0)
+    edge = 1 + 0.8 * (depth < 14) * (cut.top_mm > 30)  # thin hair at the edge shows the skin
+    return (density * unseen * edge).astype(np.float32)
+
+
+def _scatter(body: BodyShape, density: Array, number: int, rng: Rng) -> _Roots:
+    """About `number` roots, spread evenly by `density` of the skin vertices."""
+    from scipy.spatial import cKDTree
+
+    triangles = body.triangles
+    corner_density = density[triangles]
+    triangles = triangles[corner_density.max(1) > 0]
+    a, b, c = (body.rest_mm[triangles[:, k]].astype(np.float64) for k in range(3))
+    face = np.cross(b - a, c - a)
+    weight = np.linalg.norm(face, axis=1) * density[triangles].mean(1)
+    total = np.cumsum(weight)
+    wanted = int(2.4 * number)
+    # stratified along the list of triangles, which keeps neighbours together
+    place = (np.arange(wanted) + rng.random(wanted)) / wanted * total[-1]
+    chosen = np.minimum(np.searchsorted(total, place), len(total) - 1)
+    u, v = np.sqrt(rng.random(wanted)), rng.random(wanted)
+    shares = np.stack([1 - u, u * (1 - v), u * v], 1).astype(np.float32)
+    corners = triangles[chosen]
+    points = np.einsum("nc,ncd->nd", shares, body.rest_mm[corners])
+    spacing = 0.62 * np.sqrt(0.5 * total[-1] / max(corner_density.max(), 1e-6) / number)
+    pairs = cKDTree(points).query_pairs(spacing, output_type="ndarray")
+    rank = rng.permutation(wanted)
+    loser = np.where(rank[pairs[:, 0]] > rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    kept = np.ones(wanted, bool)
+    kept[loser] = False
+    order = np.concatenate([rng.permutation(np.flatnonzero(kept)), rng.permutation(np.flatnonzero(~kept))])[:number]
+    order = np.sort(order)
+    normals = _unit(face)[chosen[order]].astype(np.float32)
+    neutral = np.einsum("nc,ncd->nd", shares[order], body.neutral_mm[corners[order]])
+    return _Roots(points[order], neutral, normals, np.zeros(number, np.float32), corners[order], shares[order])
+
+
+def _grown(
+    person: Person, roots: _Roots, surface: HeadSurface, fit: Fit, cut: Cut, texture: Texture, rng: Rng
+) -> Array:
+    """Locks as curves (n, steps, 3), without waves."""
+    number = len(roots.points)
+    depth = depth_in_hairline_mm(person, roots.neutral)
+    _, elevation = _angles_deg(roots.neutral)
+    top = _smooth(5.0, 38.0, elevation)
+    length = (cut.side_mm + (cut.top_mm - cut.side_mm) * top) * rng.lognormal(0, 0.16, number)
+    length *= 0.55 + 0.45 * _smooth(0, 22, depth) if cut.top_mm < 90 else 1.0
+    if cut.fringe:
+        length *= np.where((elevation < 62) & (roots.neutral[:, 2] > -45) & (np.abs(roots.neutral[:, 0]) < 50), 0.6, 1)
+    layer = rng.random(number) ** 0.8
+    thick = cut.lift_mm * (0.45 + 0.55 * top) * (0.25 + 0.75 * _smooth(0, 30, depth))
+    lift = (0.8 + layer * thick).astype(np.float32)
+    steps = int(np.clip(length.max() / 11, 7, 26))
+    step = (length / (steps - 1)).astype(np.float32)[:, None]
+    field = _Field(cut, fit, roots, rng)
+    heading = _unit(roots.normals * cut.erect + (1 - cut.erect) * field.at(roots.points, roots.normals))
+    heading = _unit(heading + rng.normal(0, 0.12, (number, 3)))
+    points = [roots.points.astype(np.float32)]
+    height, normals = np.zeros(number, np.float32), roots.normals
+    turn = cut.turn * min(1.0, float(step.mean()) / 8 + 0.35)
+    for index in range(1, steps):
+        flow = field.at(points[-1], normals)
+        near = np.clip(1 - (height - lift) / 25, 0, 1)[:, None]
+        flow = _unit(flow - (flow * normals).sum(1, keepdims=True) * normals * near)
+        heading = _unit((1 - turn) * heading + turn * flow)
+        moved = points[-1] + heading * step
+        height, normals = surface.above(moved)
+        layer_mm = lift * min(1.0, 0.35 + 1.6 * index / (steps - 1))
+        held = cut.cling * (moved[:, 1] < 5) if cut.top_mm > 90 else np.full(number, cut.cling)
+        shift = np.maximum(layer_mm - height, 0) - held * np.clip(height - layer_mm, 0, 12)
+        moved = moved + normals * shift[:, None]
+        height = height + shift
+        moved = field.out_of_face(moved)
+        points.append(moved.astype(np.float32))
+    return np.stack(points, 1)
+
+
+class _Field:
+    """Direction in which hair of a cut lies, anywhere around a person's head."""
+
+    def __init__(self, cut: Cut, fit: Fit, roots: _Roots, rng: Rng) -> None:
+        self.cut, self.fit = cut, fit
+        number = len(roots.points)
+        parted = np.where(roots.points[:, 0] > cut.parting_mm, 1.0, -1.0)
+        self.side = np.where(rng.random(number) < 0.04, -parted, parted) if cut.flow == "parted" else parted
+        if cut.flow != "parted":
+            self.side = np.where(roots.points[:, 0] > 0, 1.0, -1.0)
+        self.fringe = np.zeros(number, bool)
+        if cut.fringe:
+            front = (roots.neutral[:, 2] > -45) & (np.abs(roots.neutral[:, 0]) < 48 + rng.normal(0, 4, number))
+            self.fringe = front & (roots.neutral[:, 1] < -40)
+        self.edge = rng.uniform(0, 9, number)
+        self.sway = rng.normal(0, 0.12, (number, 3))
+        self.whorl = fit.crown_mm + np.array([rng.choice([-12, 12]), 8, -22])
+        self.knot = fit.knot_mm
+        self.falls = cut.top_mm > 90 and cut.flow != "gathered"
+
+    def at(self, points: Array, normals: Array) -> Array:
+        """(n, 3), about unit length."""
+        x, y, z = points.T
+        s = _smooth(-98, -48, y)  # from the top to the sides
+        behind = _smooth(-120, -150, z)
+        away = _unit(points - self.whorl)
+        match self.cut.flow:
+            case "gathered":
+                flow = self.knot - points
+            case "up":
+                flow = away * 0.5 + np.stack([0 * x, 0.5 * s, 0.2 * (1 - s)], 1) + normals * 0.9 * (1 - s)[:, None]
+            case "whorl":
+                flow = away + 0.35 * np.cross(normals, away) + np.stack([0 * x, 0.4 * s, 0 * x], 1)
+            case "parted":
+                flow = np.stack([self.side * (1 - 0.85 * s), 0.15 + 0.9 * s, -0.45 + 0 * x], 1)
+            case "back":
+                flow = np.stack([0.25 * self.side * (1 - s), 0.05 + 0.65 * s, -1 + 0 * x], 1)
+            case "forward":
+                flow = np.stack([-0.004 * x, 0.25 + 0.9 * s, 1.1 - 1.0 * s], 1)
+        flow = _unit(flow)
+        if self.cut.flow != "gathered":
+            flow = flow + behind[:, None] * (np.array([0, 1.2, 0]) - 0.8 * flow)
+        if self.falls:
+            fallen = _smooth(-35, 25, y)[:, None]
+            back = -1.1 * _smooth(-105, -80, z) * (y < 30) if self.cut.tucked else -0.12 * (z > -60)
+            hanging = np.stack([-0.03 * np.sign(x) * _smooth(60, 120, y), 1 + 0 * x, back + 0 * x], 1)
+            flow = flow * (1 - fallen) + hanging * fallen
+        if self.fringe.any():
+            forward = np.stack([-0.002 * x, 0.55 + 0.5 * _smooth(0, 30, z), 1.0 - _smooth(-15, 25, z)], 1)
+            flow = np.where(self.fringe[:, None] & (y < -20)[:, None], forward, flow)
+        return flow + self.sway
+
+    def out_of_face(self, points: Array) -> Array:
+        """Locks that fall move aside from the face."""
+        if not self.falls:
+            return points
+        x, y, z = points.T
+        face = self.fit.half_face_mm * np.interp(y, [-75, -50, -20, 40, 110], [0.35, 0.75, 0.98, 1.0, 0.85]) + self.edge
+        inside = (z > -40) & (y > -75) & (np.abs(x) < face) & ~self.fringe
+        moved = points.copy()
+        moved[:, 0] = np.where(inside, x + 0.7 * (self.side * face - x), x)
+        return moved
+
+
+def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Texture, rng: Rng) -> Strands:
+    """Tufts, waves and frizz, then ribbons with widths and colours."""
+    from scipy.spatial import cKDTree
+
+    number = len(curves)
+    guides = rng.choice(number, max(number // 11, 1), replace=False)
+    own = guides[cKDTree(roots.points[guides]).query(roots.points)[1]]
+    t = np.linspace(0, 1, curves.shape[1], dtype=np.float32)[None, :, None]
+    apart = (roots.points - roots.points[own])[:, None] * 0.35
+    together = texture.clump * rng.uniform(0.4, 1.2, (number, 1, 1)) * t**1.3
+    same = np.linalg.norm(curves[:, -1] - curves[own, -1], axis=1) < 40
+    curves = curves + np.where(same[:, None, None], np.minimum(together, 0.9), 0) * (curves[own] + apart - curves)
+    points = _resampled(curves, cut.pieces * (cut.points - 1) + 1)
+    length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(1)
+    scale = np.clip(length / 60, 0.1, 1)[:, None, None]
+    points = points + scale * _waves(points, texture, own, rng)
+    stray = np.where(rng.random(number) < 0.035, 3.0, 1.0)
+    points = points + scale * stray[:, None, None] * _frayed(points, texture.frizz_mm, rng)
+    depth = depth_in_hairline_mm(person, roots.neutral)
+    grey = np.clip(person.grey * (1 + 0.5 * (depth < 25)), 0, 1)
+    colours, infrared = _colours(person, depth, rng, grey=grey)
+    thin = 0.55 + 0.45 * _smooth(0, 14, depth)
+    widths = cut.width_mm * _taper(points.shape[1]) * (rng.uniform(0.7, 1.25, number) * thin)[:, None]
+    widths = np.where(stray[:, None] > 1, np.minimum(widths, 0.8), widths)
+    return _in_pieces(points, widths, colours, infrared, cut.pieces)
+
+
+def _cloud(person: Person, body: BodyShape, surface: HeadSurface, cut: Cut, number: int, rng: Rng) -> Strands:
+    """Kinky hair: small coils that fill a layer around the scalp, denser and darker inside."""
+    roots = _scatter(body, _scalp_density(person, body, cut), number, rng)
+    depth = depth_in_hairline_mm(person, roots.neutral)
+    _, elevation = _angles_deg(roots.neutral)
+    full = {"short": 7 + 13 * person.hair_length, "medium": 24 + 20 * person.hair_length}
+    thick = full.get(person.hair_style, 38 + 30 * person.hair_length)
+    if person.hair_style == "short":
+        thick = thick * (0.4 + 0.6 * _smooth(-5, 40, elevation))
+    thick = thick * (0.18 + 0.82 * _smooth(0, 38, depth)) * (1 + 0.12 * np.sin(roots.points @ [0.07, 0.05, 0.06]))
+    layer = rng.random(number) ** 0.55
+    out = _unit(0.75 * roots.normals + 0.35 * _unit(roots.points - [0, -20, -75]) + [0, -0.12, 0])
+    out = _unit(out + rng.normal(0, 0.16, (number, 3)))
+    start = roots.points + out * (layer * thick)[:, None]
+    length = rng.uniform(9, 17, number) * np.clip(thick / 14, 0.5, 1.2)
+    radius = rng.uniform(2.0, 4.2, number) * np.clip(thick / 16, 0.5, 1)
+    axis = _unit(0.5 * out + rng.normal(0, 0.6, (number, 3)))
+    one = _unit(np.cross(axis, rng.normal(size=(number, 3))))
+    two = np.cross(axis, one)
+    angle = np.linspace(0, 1, 7)[None, :] * (length / radius)[:, None] * 0.9 + rng.uniform(0, 6.3, (number, 1))
+    ring = one[:, None] * np.cos(angle)[..., None] + two[:, None] * np.sin(angle)[..., None]
+    along = np.linspace(-0.5, 0.5, 7)[None, :, None] * axis[:, None] * (0.6 * length)[:, None, None]
+    points = surface.pushed_out((start[:, None] + radius[:, None, None] * ring + along).astype(np.float32), 0.4)
+    colours, infrared = _colours(person, depth, rng, grey=person.grey)
+    shade = (0.55 + 0.6 * layer)[:, None]
+    widths = np.interp(layer, [0, 0.7, 1], [1.9, 1.5, 0.9])[:, None] * _taper(7) * rng.uniform(0.8, 1.2, (number, 1))
+    return _strands(points, widths, colours * shade, infrared * shade[:, 0])
+
+
+def _tail(person: Person, fit: Fit, cut: Cut, texture: Texture, number: int, rng: Rng) -> Strands:
+    """Bun or ponytail at the knot."""
+    knot = fit.knot_mm
+    if cut.tail == "bun":
+        radius = 24 + 12 * person.hair_length
+        centre = knot + np.array([0, -2, -0.55 * radius])
+        axis = _unit(rng.normal(0, 0.35, (number, 3)) + [0, 0.2, -1])
+        one = _unit(np.cross(axis, rng.normal(size=(number, 3))))
+        two = np.cross(axis, one)
+        angle = rng.uniform(0, 6.3, (number, 1)) + np.linspace(0, 1.6, 9)
+        away = rng.uniform(-0.9, 0.9, (number, 1))
+        ring = np.sqrt(1 - away**2)[..., None] * (
+            one[:, None] * np.cos(angle)[..., None] + two[:, None] * np.sin(angle)[..., None]
+        )
+        shell = radius * rng.uniform(0.82, 1.03, (number, 1, 1))
+        points = centre + shell * (ring + away[..., None] * axis[:, None])
+        points += _frayed(points, texture.frizz_mm, rng)
+    else:
+        length = (150 + 150 * person.hair_length) * rng.uniform(0.75, 1.05, (number, 1, 1))
+        t = np.linspace(0, 1, 9)[None, :, None]
+        spread = rng.normal(0, 1, (number, 1, 3)) * [1.0, 0.5, 0.8]
+        fall = np.concatenate([0 * t, t**1.25, -0.38 * np.sin(np.pi * np.minimum(t, 0.8)) * np.exp(-t)], 2)
+        points = knot + fall * length + spread * (3 + 14 * np.sqrt(t) - 7 * t)
+        points += _waves(points, texture, np.arange(number) // 12, rng) + _frayed(points, texture.frizz_mm, rng)
+    colours, infrared = _colours(person, np.full(number, 60.0), rng, grey=person.grey)
+    widths = cut.width_mm * _taper(9) * rng.uniform(0.7, 1.2, (number, 1))
+    return _strands(points, widths, colours, infrared)
+
+
+def _finished(person: Person, body: BodyShape, fit: Fit, hair: Strands, cut: Cut, rng: Rng) -> Strands | None:
+    """Hair without what would hide the eyes, cross an ear, lie below a hat, or be too short to see."""
+    points = hair.points_mm
+    number, k, _ = points.shape
+    flat = points.reshape(-1, 3)
+    brow = fit.brow_mm + rng.normal(-7, 4, (number, 1))
+    face = (np.abs(points[..., 0]) < 0.88 * fit.half_face_mm) & (points[..., 2] > -32) & (points[..., 1] > brow)
+    barred = face | _before_an_eye(points, body.eye_centres_mm)
+    if cut.top_mm < 90:
+        barred |= _at_ears(flat, body).reshape(number, k)
+    ends = np.where(barred.any(1), barred.argmax(1) - 1.0 + 0.4 * rng.random(number), k - 1.0)
+    starts = np.zeros(number)
+    if person.headwear != "none":
+        under = under_headwear(person, body, flat).reshape(number, k)
+        out = ~under
+        starts = np.where(out.any(1), out.argmax(1), k).astype(float)
+        later = under & (np.arange(k) > starts[:, None])
+        ends = np.minimum(ends, np.where(later.any(1), later.argmax(1) - 1.0, k - 1.0))
+    kept = ends - starts >= 0.35
+    if not kept.any():
+        return None
+    place = starts[kept, None] + np.linspace(0, 1, k) * (ends - starts)[kept, None]
+    left = np.minimum(place.astype(int), k - 2)
+    share = (place - left)[..., None].astype(np.float32)
+    row = np.arange(len(left))[:, None]
+    own = points[kept]
+    cut_points = own[row, left] * (1 - share) + own[row, left + 1] * share
+    shorter = np.minimum(hair.widths_mm[kept], hair.widths_mm[kept].max(1, keepdims=True) * (_taper(k) + 0.05))
+    widths = np.where((ends < k - 1)[kept, None], shorter, hair.widths_mm[kept])
+    return _strands(cut_points, widths, hair.colours[kept], hair.infrared[kept])
+
+
+def _before_an_eye(points: Array, eye_centres_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+    cone = np.cos(np.radians(EYE_CONE_DEG))
+    barred = np.zeros(points.shape[:-1], bool)
+    for centre in eye_centres_mm:
+        away = points - centre.astype(np.float32)
+        barred |= away[..., 2] > cone * np.linalg.norm(away, axis=-1)
+    return barred
+
+
+def _at_ears(points: Array, body: BodyShape) -> NDArray[np.bool_]:
+    """Within 3 mm of an ear's vertices."""
+    from scipy.spatial import cKDTree
+
+    ears = body.rest_mm[(body.masks["ears"] > 0.4) & (np.abs(body.neutral_mm[:, 0]) > 70)]
+    low, high = ears.min(0) - 3, ears.max(0) + 3
+    near = (points[:, 1] > low[1]) & (points[:, 1] < high[1]) & (points[:, 2] > low[2]) & (points[:, 2] < high[2])
+    barred = np.zeros(len(points), bool)
+    barred[near] = cKDTree(ears).query(points[near], distance_upper_bound=3.0)[0] < 3.0
+    return barred
+
+
+def _beard_area(kind: str, neutral: Array, masks: dict[str, Array]) -> Array:
+    """Density of a beard at each skin vertex."""
+    x, y, z = np.abs(neutral[:, 0]), neutral[:, 1], neutral[:, 2]
+    lips = neutral[masks["lips"] > 0.5]
+    mouth, corner = float(lips[:, 1].mean()), float(np.abs(lips[:, 0]).max())
+    skin = (masks["lips"] < 0.06) & (masks["inside_mouth"] < 0.1) & (masks["ears"] < 0.05) & (z > -75)
+    moustache = _smooth(mouth - 20, mouth - 16, y) * _smooth(corner + 9, corner + 3, x) * (y < mouth + 3)
+    chin = _smooth(corner + 8, corner, x) * _smooth(mouth + 6, mouth + 12, y) * (y < mouth + 62) * (z > -45)
+    around = (x > corner) & (x < corner + 9) & (y > mouth - 12) & (y < mouth + 20)
+    if kind == "moustache":
+        area = moustache
+    elif kind == "goatee":
+        area = np.maximum(moustache, np.maximum(chin, 0.7 * around)) * (z > -25)
+    else:
+        cheek = np.interp(x, [corner, corner + 12, 56, 64, 70], [mouth - 12, mouth - 4, 36, 6, -8])
+        jaw = _smooth(-3, 6, y - cheek) * _smooth(mouth + 58, mouth + 40, y - 0.35 * np.maximum(z, -40))
+        area = np.maximum.reduce([moustache, chin, around * 1.0, jaw * (x > corner - 4)])
+    return (area * skin * (neutral[:, 1] > -10)).astype(np.float32)
+
+
+def _face_locks(roots: _Roots, surface: HeadSurface, length: float, rng: Rng) -> Array:
+    """Short locks that lie down and outwards on the face, (n, 6, 3)."""
+    number = len(roots.points)
+    outward = np.clip(roots.neutral[:, 0] / 26, -1, 1)
+    upper = _smooth(66, 60, roots.neutral[:, 1]) * (np.abs(roots.neutral[:, 0]) < 32)
+    flow = np.stack([outward * (0.25 + 0.75 * upper), 1 - 0.35 * upper, 0.12 + 0 * outward], 1)
+    flow = _unit(flow + rng.normal(0, 0.22, (number, 3)))
+    heading = _unit(flow + 0.45 * roots.normals)
+    chin = _smooth(75, 100, roots.neutral[:, 1])
+    size = length * (0.6 + 0.5 * chin * (length > 12)) * rng.lognormal(0, 0.2, number)
+    size = np.where(upper > 0.4, np.minimum(size, 9.0), size)
+    step = (size / 5)[:, None]
+    points = [roots.points]
+    for _ in range(5):
+        moved = surface.pushed_out((points[-1] + heading * step).astype(np.float32), 0.5)
+        points.append(moved)
+        heading = _unit(0.7 * heading + 0.3 * (flow + [0, 0.25, 0]))
+    return np.stack(points, 1)
+
+
+def _colours(person: Person, depth: Array, rng: Rng, grey: float | Array) -> tuple[Array, Array]:
+    """Albedo (n, 3) and infrared albedo (n,) of locks; grey ones mixed in."""
+    number = len(depth)
+    rgb = np.array(person.hair_rgb) * rng.lognormal(0, 0.22, (number, 1))
+    rgb = rgb * (1 + rng.normal(0, 0.05, (number, 3)))
+    rgb = np.where(rng.random((number, 1)) < 0.1, rgb * 1.45, rgb)  # bleached by the sun
+    white = np.array(GREY) * rng.uniform(0.65, 1.2, (number, 1))
+    share = np.clip((np.asarray(grey) - rng.random(number)) / 0.25 + 0.5, 0, 1) * (np.asarray(grey) > 0.01)
+    rgb = rgb + share[:, None] * (white - rgb)
+    light = rgb.mean(1)
+    infrared = (0.16 + 0.62 * np.sqrt(np.clip(light, 0, 1))) * rng.lognormal(0, 0.1, number)
+    return np.clip(rgb, 0.004, 0.7).astype(np.float32), np.clip(infrared, 0.1, 0.7).astype(np.float32)
+
+
+def _waves(points: Array, texture: Texture, tuft: NDArray[np.integer], rng: Rng) -> Array:
+    """Displacement (n, k, 3) of a wave or helix along each lock, in step within a tuft."""
+    number = len(points)
+    travelled = np.concatenate(
+        [np.zeros((number, 1)), np.cumsum(np.linalg.norm(np.diff(points, axis=1), axis=2), 1)], 1
+    )
+    phase = rng.uniform(0, 6.3, number)[tuft] + rng.normal(0, 0.5, number)
+    wavelength = texture.wavelength_mm * rng.lognormal(0, 0.15, number)[tuft]
+    angle = travelled / wavelength[:, None] * 2 * np.pi + phase[:, None]
+    tangent = _unit(np.gradient(points, axis=1))
+    one = _unit(np.cross(tangent, _unit(rng.normal(0, 1, (number, 3)))[tuft][:, None] + [0.0, 0.0, 0.01]))
+    two = np.cross(tangent, one)
+    grows = texture.wave_mm * np.clip(travelled / 50, 0, 1)[..., None]
+    return np.asarray(grows * (np.sin(angle)[..., None] * one + texture.coil * np.cos(angle)[..., None] * two))
+
+
+def _frayed(points: Array, amount_mm: float, rng: Rng) -> Array:
+    """Smooth random displacement (n, k, 3) that grows from 0 at the root."""
+    number, k, _ = points.shape
+    t = np.linspace(0, 1, k)[None, :, None]
+    slow, quick = rng.normal(0, 1, (2, number, 1, 3))
+    wobble = np.sin(t * 7 + rng.uniform(0, 6.3, (number, 1, 3)))
+    return np.asarray(amount_mm * t * (0.9 * slow + 0.6 * quick * wobble))
+
+
+def _resampled(curves: Array, count: int) -> Array:
+    """Curves (n, k, 3) with `count` points, by Catmull-Rom splines."""
+    n, k, _ = curves.shape
+    place = np.linspace(0, k - 1, count)
+    i = np.minimum(place.astype(int), k - 2)
+    u = (place - i)[None, :, None]
+    padded = np.concatenate([2 * curves[:, :1] - curves[:, 1:2], curves, 2 * curves[:, -1:] - curves[:, -2:-1]], 1)
+    a, b, c, d = (padded[:, i + j] for j in range(4))
+    return np.asarray(
+        0.5 * (2 * b + (c - a) * u + (2 * a - 5 * b + 4 * c - d) * u**2 + (3 * b - a - 3 * c + d) * u**3), np.float32
+    )
+
+
+def _in_pieces(points: Array, widths: Array, colours: Array, infrared: Array, pieces: int) -> Strands:
+    """Locks cut into ribbons that share end points; tips a little lighter than roots."""
+    k = (points.shape[1] - 1) // pieces + 1
+    rows = [slice(i * (k - 1), i * (k - 1) + k) for i in range(pieces)]
+    shades = np.linspace(0.85, 1.2, pieces) if pieces > 1 else np.ones(1)
+    return _strands(
+        np.concatenate([points[:, row] for row in rows]),
+        np.concatenate([widths[:, row] for row in rows]),
+        np.concatenate([colours * shade for shade in shades]),
+        np.concatenate([infrared * shade**0.5 for shade in shades]),
+    )
+
+
+def _joined(a: Strands, b: Strands) -> Strands:
+    count = a.points_mm.shape[1]
+    resampled = _resampled(b.points_mm, count)
+    widths = _resampled(np.repeat(b.widths_mm[..., None], 3, 2), count)[..., 0]
+    return _strands(
+        np.concatenate([a.points_mm, resampled]),
+        np.concatenate([a.widths_mm, widths]),
+        np.concatenate([a.colours, b.colours]),
+        np.concatenate([a.infrared, b.infrared]),
+    )
+
+
+def _strands(points: Array, widths: Array, colours: Array, infrared: Array) -> Strands:
+    return Strands(*(np.ascontiguousarray(x, np.float32) for x in (points, widths, colours, infrared)))
+
+
+def _taper(k: int) -> Array:
+    """Relative width from root to tip, (k,)."""
+    t = np.linspace(0, 1, k)
+    return np.asarray(np.interp(t, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.9, 0.18]))
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6))
+
+
+def _smooth(low: float, high: float, x: Array) -> Array:
+    """0 at `low`, 1 at `high`, smooth between; `low` may lie above `high`."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))

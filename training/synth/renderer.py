@@ -1,0 +1,998 @@
+"""Draws people in a cabin with OpenGL on the processor: linear light and a label image of every frame.
+
+One frame is drawn twice: all of it coarsely, and the driver's head sharper than the picture, with an off-centre
+projection of its own; the second is pasted into the first with a soft edge. Anti-aliasing comes from averaging the
+sharp pass, because multisampling is ruinous on llvmpipe.
+
+Light has four parts: the sun (shadow maps about the head and of the whole cabin), what the driver's head sees of the
+world through the windows and of the cabin (spherical harmonics for diffuse light, the picture itself for
+reflections, and one more shadow map along its mean direction), small lamps, and the bounce between surfaces. The
+shaders are in `shaders/`, one file a program.
+
+Everything is in the car frame and millimetres; parts of a person that do not bend (hair, glasses) come in the head
+frame. A scene without meshes is outdoors.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import moderngl
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dashgaze.errors import DashgazeError
+from dashgaze.geometry import Floats
+from dashgaze.training.synth import assets, eyes
+from dashgaze.training.synth.records import LEFT, Eye, Light, Mesh, Part, Picture, SkinMaps, Strands
+
+SHADERS = Path(__file__).parent / "shaders"
+
+COARSE_SCALE = 0.5
+"""Pixels of the pass of the whole frame, against the picture's."""
+SHARP_SCALE = 1.4
+SHARP_PIXELS = 480_000
+"""A head that fills the picture is drawn with so many pixels at most."""
+SEAM_PX = 10
+"""Width of the soft edge between the two passes."""
+HEAD_BOX_MM = np.array([[-115.0, -175.0, -200.0], [115.0, 145.0, 55.0]])
+"""Of a head with hair, in the head frame."""
+NEAR_MM, FAR_MM = 60.0, 60_000.0
+
+NEAR_SUN = (1024, 300.0)
+"""Shadow map of the sun about the head: pixels, and half its width in mm. The others likewise."""
+FAR_SUN = (1024, 1900.0)
+KEY = (512, 260.0)
+DARK = 1e-4
+"""Suns below it cast no shadow and no light."""
+
+MAX_LAMPS = 8
+LID_SAMPLES = 32
+SHADOW_TAPS = 6
+SURROUNDINGS_PX = (256, 128)
+CUBE_PX = 64
+THINNED = 5
+"""One lock in so many is drawn where hair is only coarse or casts a shadow."""
+KEPT_FRAMES = 2
+"""Meshes that so many frames did not show are forgotten."""
+
+FRAME = np.dtype(
+    [
+        ("clip_from_car", "<f4", (4, 4)),
+        ("near_sun_from_car", "<f4", (4, 4)),
+        ("far_sun_from_car", "<f4", (4, 4)),
+        ("key_from_car", "<f4", (4, 4)),
+        ("camera", "<f4", 4),
+        ("sun", "<f4", 4),
+        ("sun_rgb", "<f4", 4),
+        ("key", "<f4", 4),
+        ("irradiance_sh", "<f4", (9, 4)),
+        ("lamp_mm", "<f4", (MAX_LAMPS, 4)),
+        ("lamp_rgb", "<f4", (MAX_LAMPS, 4)),
+        ("environment", "<f4", 4),
+        ("bounce", "<f4", 4),
+    ]
+)
+"""The uniform block of `frame.glsl`; matrices are stored column by column."""
+
+Array = NDArray[Any]
+Region = tuple[int, int, int, int]
+"""x, y, width, height in pixels of the picture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A pinhole camera in the car, as `geometry.Camera` without distortion."""
+
+    matrix: Floats
+    """(3, 3) K, for the renderer's size."""
+    rotation: Floats
+    """(3, 3) R_car_camera."""
+    position_mm: Floats
+    """(3,)"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """What stays the same of one person during a drive."""
+
+    triangles: NDArray[np.int32]
+    """(m, 3), counter-clockwise seen from outside."""
+    texture_at: NDArray[np.float32]
+    """(n, 2) texture coordinates: `skin.uv_of`."""
+    masks: Mapping[str, NDArray[np.float32]]
+    """(n,) from 0 to 1: `lips`, `ao`, `inside_mouth`, `ears`, `clothes`, `hands`, `eyelids`; those missing are 0, ao 1."""
+    maps: SkinMaps
+    hair: tuple[Strands, ...] = ()
+    """In the head frame."""
+    worn: tuple[Mesh, ...] = ()
+    """In the head frame: glasses, hats, masks."""
+    passenger: bool = False
+    """Labelled `Part.PASSENGER` as a whole."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """A person as posed in one frame, car frame."""
+
+    key: Hashable
+    """Names a likeness that was loaded."""
+    vertices_mm: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    eyes: tuple[Eye, Eye]
+    head_rotation: Floats
+    head_origin_mm: Floats
+    lid_margins_mm: Floats | None = None
+    """(2 eyes, 2 upper and lower, k, 3); without them lids cast no soft shade on the eyes."""
+    strands: tuple[Strands, ...] = ()
+    """Lashes and brows: they do not change labels."""
+    meshes: tuple[Mesh, ...] = ()
+    """Clothes and teeth."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """One frame."""
+
+    view: View
+    light: Light
+    people: tuple[Figure, ...] = ()
+    """The driver first: the head that is drawn sharp and that shadows are centred on."""
+    meshes: tuple[Mesh, ...] = ()
+    """Cabin, wheel, phone, belt. Keep the objects of those that do not move: their upload is kept by identity."""
+    focus: Region | None = None
+    """Part of the picture to draw sharp; None finds the driver's head."""
+
+
+def head_region(view: View, size_px: tuple[int, int], rotation: ArrayLike, origin_mm: ArrayLike) -> Region | None:
+    """Where a head (R_car_head, its origin) is in a picture, with hair and a margin; None if it is not in it."""
+    corners = np.stack(np.meshgrid(*HEAD_BOX_MM.T, indexing="ij"), axis=-1).reshape(-1, 3)
+    in_car = corners @ np.asarray(rotation, dtype=float).T + np.asarray(origin_mm, dtype=float)
+    in_camera = (in_car - view.position_mm) @ view.rotation
+    if in_camera[:, 2].min() < NEAR_MM:
+        return (0, 0, *size_px) if in_camera[:, 2].max() > NEAR_MM else None
+    pixels = in_camera @ view.matrix.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    low = np.clip(np.floor(pixels.min(axis=0)) - SEAM_PX, 0, size_px).astype(int)
+    high = np.clip(np.ceil(pixels.max(axis=0)) + SEAM_PX, 0, size_px).astype(int)
+    width, height = (high - low).tolist()
+    return (int(low[0]), int(low[1]), width, height) if min(width, height) > 2 * SEAM_PX else None
+
+
+def clip_from_car(view: View, region: Region) -> Floats:
+    """(4, 4) OpenGL projection of a part of the picture; row 0 of what is drawn is its top."""
+    x, y, width, height = region
+    near, far = NEAR_MM, FAR_MM
+    k = view.matrix
+    clip_from_camera = np.array(
+        [
+            [2 * k[0, 0] / width, 2 * k[0, 1] / width, 2 * (k[0, 2] + 0.5 - x) / width - 1, 0],
+            [0, 2 * k[1, 1] / height, 2 * (k[1, 2] + 0.5 - y) / height - 1, 0],
+            [0, 0, (far + near) / (far - near), -2 * far * near / (far - near)],
+            [0, 0, 1, 0],
+        ]
+    )
+    camera_from_car = np.eye(4)
+    camera_from_car[:3, :3] = view.rotation.T
+    camera_from_car[:3, 3] = -view.rotation.T @ view.position_mm
+    return clip_from_camera @ camera_from_car
+
+
+def clip_from_light(direction: ArrayLike, centre_mm: ArrayLike, half_width_mm: float) -> Floats:
+    """(4, 4) orthographic projection along a light: a cube about the centre, nearest to the light in front."""
+    z = np.asarray(direction, dtype=float)
+    helper = np.array([0.0, 0.0, 1.0]) if abs(z[2]) < 0.8 else np.array([0.0, 1.0, 0.0])
+    x = np.cross(helper, z)
+    x /= np.linalg.norm(x)
+    axes = np.stack([x, np.cross(z, x), -z]) / half_width_mm
+    projection = np.eye(4)
+    projection[:3, :3] = axes
+    projection[:3, 3] = -axes @ np.asarray(centre_mm, dtype=float)
+    return projection
+
+
+def equirectangular_directions(size_px: tuple[int, int]) -> Floats:
+    """(h, w, 3) unit vectors of an equirectangular picture: ahead in the middle, up in row 0."""
+    width, height = size_px
+    azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
+    polar = (np.arange(height) + 0.5) / height * np.pi
+    sine = np.sin(polar)[:, None]
+    y = np.broadcast_to(-np.cos(polar)[:, None], (height, width))
+    return np.stack([sine * np.sin(azimuth), y, sine * np.cos(azimuth)], axis=-1)
+
+
+def spherical_harmonics(directions: Floats) -> Floats:
+    """(..., 9) the first three bands at unit directions (..., 3)."""
+    x, y, z = np.moveaxis(directions, -1, 0)
+    return np.stack(
+        [
+            np.full_like(x, 0.282095),
+            0.488603 * y,
+            0.488603 * z,
+            0.488603 * x,
+            1.092548 * x * y,
+            1.092548 * y * z,
+            0.315392 * (3 * z * z - 1),
+            1.092548 * x * z,
+            0.546274 * (x * x - y * y),
+        ],
+        axis=-1,
+    )
+
+
+COSINE_BANDS = np.repeat([1.0, 2.0 / 3.0, 0.25], [1, 3, 5])
+"""Convolution with the cosine over pi, band by band (Ramamoorthi and Hanrahan 2001)."""
+
+
+class Target:
+    """What is drawn into: colour, label and depth."""
+
+    def __init__(self, context: moderngl.Context, size_px: tuple[int, int]) -> None:
+        self.size_px = size_px
+        self._colour = context.texture(size_px, 4, dtype="f2")
+        self._parts = context.texture(size_px, 1, dtype="u1")
+        self._depth = context.depth_renderbuffer(size_px)
+        self.buffer = context.framebuffer([self._colour, self._parts], self._depth)
+
+    def begin(self, size_px: tuple[int, int]) -> None:
+        """Draw into the first pixels; forget what was there."""
+        self.buffer.viewport = (0, 0, *size_px)
+        self.buffer.use()
+        self.buffer.clear(viewport=(0, 0, *size_px))
+
+    def cover(self, box: Region) -> None:
+        """Draw nothing in this box: another pass will."""
+        self.buffer.clear(depth=0.0, viewport=box)
+
+    def labels(self, write: bool) -> None:
+        """Whether what is drawn from now on changes labels."""
+        self.buffer.color_mask = ((True,) * 4, (write,) * 4)
+
+    def read(self, size_px: tuple[int, int]) -> Picture:
+        """What was drawn into the first pixels."""
+        width, height = size_px
+        viewport = (0, 0, width, height)
+        colour = np.frombuffer(self.buffer.read(viewport, 3, dtype="f4"), np.float32).reshape(height, width, 3)
+        parts = np.frombuffer(self.buffer.read(viewport, 1, attachment=1, dtype="u1"), np.uint8)
+        return Picture(colour, parts.reshape(height, width))
+
+
+class ShadowMap:
+    """Depth as a light sees it."""
+
+    def __init__(self, context: moderngl.Context, plan: tuple[int, float], unit: int) -> None:
+        size, self.half_width_mm = plan
+        self._unit = unit
+        self._depth = context.depth_texture((size, size))
+        self._depth.compare_func = "<="
+        self._depth.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        self._depth.repeat_x = self._depth.repeat_y = False
+        self._buffer = context.framebuffer(depth_attachment=self._depth)
+        self.clip_from_car = np.eye(4)
+        self.direction = np.array([0.0, -1.0, 0.0])
+
+    def begin(self, direction: Floats, centre_mm: Floats) -> None:
+        """Look from the light at the centre; forget what was there."""
+        self.direction = direction
+        self.clip_from_car = clip_from_light(direction, centre_mm, self.half_width_mm)
+        self._buffer.use()
+        self._buffer.clear()
+
+    def bind(self) -> None:
+        """Offer it to the shaders."""
+        self._depth.use(self._unit)
+
+
+class Solid:
+    """A mesh on the card."""
+
+    def __init__(self, stage: "Stage", mesh: Mesh) -> None:
+        self.mesh = mesh
+        colours = np.ones_like(mesh.vertices_mm) if mesh.colours is None else mesh.colours
+        rows = np.concatenate([mesh.vertices_mm, mesh.normals, colours], axis=1, dtype=np.float32)
+        context = stage.context
+        self._buffers = [context.buffer(rows), context.buffer(mesh.triangles.astype(np.int32))]
+        vertices, triangles = self._buffers
+        self.shaded = context.vertex_array(
+            stage.surface, [(vertices, "3f 3f 3f", "position", "normal", "tint")], triangles
+        )
+        self.depth = context.vertex_array(stage.depth, [(vertices, "3f 24x", "position")], triangles)
+        self.view = context.vertex_array(
+            stage.cabin_view, [(vertices, "3f 12x 3f", "position", "tint")], triangles
+        )
+
+    def release(self) -> None:
+        """Free the card's memory."""
+        for thing in (self.shaded, self.depth, self.view, *self._buffers):
+            thing.release()
+
+
+class Locks:
+    """Strands on the card: two vertices a point, one on each side of the ribbon."""
+
+    LAYOUT = "3f 3f 3f 4f 4f 1f"
+    NAMES = ("position", "tangent", "volume_normal", "strand", "tint", "chance")
+
+    def __init__(self, stage: "Stage", strands: Strands, within_hair: bool) -> None:
+        rows, triangles, thinned = ribbon_arrays(strands, within_hair)
+        context = stage.context
+        self._buffers = [context.buffer(data) for data in (rows, triangles, thinned)]
+        vertices = self._buffers[0]
+
+        def array(program: moderngl.Program, indices: moderngl.Buffer) -> moderngl.VertexArray:
+            return context.vertex_array(program, [(vertices, self.LAYOUT, *self.NAMES)], indices, skip_errors=True)
+
+        self.shaded = array(stage.strands, self._buffers[1])
+        self.thinned = array(stage.strands, self._buffers[2])
+        self.depth = array(stage.strand_depth, self._buffers[2])
+
+    def release(self) -> None:
+        """Free the card's memory."""
+        for thing in (self.shaded, self.thinned, self.depth, *self._buffers):
+            thing.release()
+
+
+class Body:
+    """A likeness on the card."""
+
+    def __init__(self, stage: "Stage", likeness: Likeness) -> None:
+        context, self.passenger = stage.context, likeness.passenger
+        count = len(likeness.texture_at)
+        masks = {"ao": np.ones(count, np.float32), **likeness.masks}
+        nothing = np.zeros(count, np.float32)
+        names = ("lips", "ao", "inside_mouth", "ears", "clothes", "hands", "eyelids")
+        bytes_of_masks = np.stack([masks.get(name, nothing) for name in names] + [nothing], axis=1)
+        constant = np.zeros(count, np.dtype([("at", "<f4", 2), ("masks", "u1", 8)]))
+        constant["at"] = likeness.texture_at
+        constant["masks"] = np.round(np.clip(bytes_of_masks, 0, 1) * 255)
+        # What clothes cover is left out, so that it cannot come through.
+        covered = masks.get("clothes", nothing) > 0.5
+        triangles = likeness.triangles[~covered[likeness.triangles].all(axis=1)].astype(np.int32)
+
+        self._posed = context.buffer(reserve=count * 24, dynamic=True)
+        self._buffers = [context.buffer(constant), context.buffer(triangles), self._posed]
+        self.shaded = context.vertex_array(
+            stage.skin,
+            [
+                (self._posed, "3f 3f", "position", "normal"),
+                (self._buffers[0], "2f 4f1 4f1", "texture_at", "face_masks", "body_masks"),
+            ],
+            self._buffers[1],
+            skip_errors=True,
+        )
+        self.depth = context.vertex_array(stage.depth, [(self._posed, "3f 12x", "position")], self._buffers[1])
+        self._albedo, self._relief = (mipmapped(context, data) for data in packed_maps(likeness.maps))
+        self.hair = [Locks(stage, strands, within_hair=True) for strands in likeness.hair]
+        self.worn = [Solid(stage, mesh) for mesh in likeness.worn]
+        self._count = count
+
+    def pose(self, figure: Figure) -> None:
+        """Take over this frame's vertices; raises ValueError if they are of another body."""
+        if figure.vertices_mm.shape != (self._count, 3):
+            raise ValueError(f"{figure.key}: {len(figure.vertices_mm)} vertices posed, {self._count} loaded")
+        rows = np.concatenate([figure.vertices_mm, figure.normals], axis=1, dtype=np.float32)
+        self._posed.write(np.nan_to_num(rows, copy=False))
+
+    def bind(self) -> None:
+        """Offer its textures to the shaders."""
+        self._albedo.use(8)
+        self._relief.use(9)
+
+    def release(self) -> None:
+        """Free the card's memory."""
+        for thing in (self.shaded, self.depth, self._albedo, self._relief, *self.hair, *self.worn, *self._buffers):
+            thing.release()
+
+
+def packed_maps(maps: SkinMaps) -> tuple[Array, NDArray[np.float16]]:
+    """Textures of `skin.glsl`: bytes of square roots of albedo and infrared albedo; slopes and roughness as halves."""
+    albedo = np.dstack([maps.albedo, maps.infrared])
+    height, width = maps.height_mm.shape
+    relief = np.zeros((height, width, 4), np.float16)
+    relief[..., 0] = np.gradient(maps.height_mm, axis=1) * width
+    relief[..., 1] = np.gradient(maps.height_mm, axis=0) * height
+    relief[..., 2] = maps.roughness
+    return np.round(np.sqrt(np.clip(albedo, 0, 1)) * 255).astype(np.uint8), relief
+
+
+def mipmapped(context: moderngl.Context, data: Array) -> moderngl.Texture:
+    """Texture (h, w, 4) with all its smaller copies."""
+    height, width, channels = data.shape
+    kind = {"uint8": "f1", "float16": "f2", "float32": "f4"}[data.dtype.name]
+    texture = context.texture((width, height), channels, np.ascontiguousarray(data), dtype=kind)
+    texture.build_mipmaps()
+    texture.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+    return texture
+
+
+def ribbon_arrays(strands: Strands, within_hair: bool) -> tuple[Array, Array, Array]:
+    """Vertices (2 n k, 18), triangles, and the triangles of one lock in `THINNED`.
+
+    Inner locks come first, so that outer ones are blended over them. Light gets in from the outside: what lies under
+    other hair, and the roots, are darker.
+    """
+    points = strands.points_mm.astype(np.float32)
+    centre = np.array([0.0, -20.0, -95.0], np.float32) if within_hair else points.reshape(-1, 3).mean(axis=0)
+    order = np.argsort(np.linalg.norm(points.mean(axis=1) - centre, axis=1), kind="stable")
+    points = points[order]
+    count, steps = points.shape[:2]
+    tangents = np.gradient(points, axis=1)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=-1, keepdims=True), 1e-6)
+    outward = points - centre
+    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-6)
+    along = np.broadcast_to(np.linspace(0, 1, steps, dtype=np.float32), (count, steps))
+    reach = light_within(points, outward) if within_hair else np.ones((count, steps), np.float32)
+
+    rows = np.zeros((count, steps, 2, 18), np.float32)
+    rows[..., 0:3] = points[:, :, None]
+    rows[..., 3:6] = tangents[:, :, None]
+    rows[..., 6:9] = outward[:, :, None]
+    rows[..., 9] = [-1, 1]
+    rows[..., 10] = strands.widths_mm[order][:, :, None]
+    rows[..., 11] = along[:, :, None]
+    rows[..., 12] = reach[:, :, None]
+    rows[..., 13:16] = strands.colours[order][:, None, None]
+    rows[..., 16] = strands.infrared[order][:, None, None]
+    rows[..., 17] = np.random.default_rng(count).random(count)[:, None, None]
+
+    first = 2 * (np.arange(count)[:, None] * steps + np.arange(steps - 1))
+    quads = np.stack([first, first + 1, first + 2, first + 2, first + 1, first + 3], axis=-1).astype(np.int32)
+    return rows, quads, np.ascontiguousarray(quads[::THINNED])
+
+
+VOXEL_MM = 5.0
+
+
+def light_within(points: Array, outward: Array) -> NDArray[np.float32]:
+    """(n, k) share of light that reaches points of hair past the hair outside of them."""
+    low = points.reshape(-1, 3).min(axis=0) - 40
+    cells = np.floor((points - low) / VOXEL_MM).astype(int)
+    shape = tuple(cells.reshape(-1, 3).max(axis=0) + 10)
+    density = np.zeros(shape, np.float32)
+    np.add.at(density, tuple(cells.reshape(-1, 3).T), 1)
+    density /= max(float(np.percentile(density[density > 0], 90)), 1e-6)
+    above = np.zeros(points.shape[:2], np.float32)
+    for step_mm in (6.0, 11.0, 17.0, 24.0):
+        at = np.floor((points + step_mm * outward - low) / VOXEL_MM).astype(int)
+        at = np.clip(at, 0, np.array(shape) - 1)
+        above += np.minimum(density[tuple(np.moveaxis(at, -1, 0))], 1)
+    return np.asarray(0.25 + 0.75 * np.exp(-0.6 * above), np.float32)
+
+
+class Stage:
+    """The context and the programs."""
+
+    def __init__(self) -> None:
+        try:
+            self.context = moderngl.create_standalone_context(backend="egl")
+        except Exception as error:  # moderngl raises plain Exception, ctypes OSError
+            raise DashgazeError(
+                "OpenGL",
+                f"no context could be made through EGL ({error})",
+                "install the Debian packages libegl1 libegl-mesa0 libgl1-mesa-dri",
+            ) from error
+        if self.context.version_code < 430:
+            raise DashgazeError(
+                "OpenGL",
+                f"the driver offers version {self.context.version_code / 100}, 4.3 is needed",
+                "install the Debian package libgl1-mesa-dri",
+            )
+        self.outside = self._program("outside")
+        self.surface = self._program("surface")
+        self.skin = self._program("skin")
+        self.eye = self._program("eye")
+        self.strands = self._program("strands")
+        self.strand_depth = self._program("strands", "DEPTH")
+        self.depth = self._program("depth")
+        self.cabin_view = self._program("cabin_view")
+
+    def _program(self, name: str, *flags: str) -> moderngl.Program:
+        source = shader_source(name)
+        constants = {"SHADOW_TAPS": SHADOW_TAPS, "LID_SAMPLES": LID_SAMPLES} | dict.fromkeys(flags, 1)
+        head = "#version 430\n" + "".join(f"#define {key} {value}\n" for key, value in constants.items())
+        return self.context.program(head + "#define VERTEX\n" + source, head + source)
+
+
+def shader_source(name: str) -> str:
+    """A shader with what it includes."""
+    text = (SHADERS / f"{name}.glsl").read_text(encoding="utf-8")
+    return re.sub(r'#include "(\w+)\.glsl"', lambda match: shader_source(match[1]), text)
+
+
+def give(program: moderngl.Program, **values: ArrayLike) -> None:
+    """Set uniforms; matrices (row by row) are turned into OpenGL's columns. What the program does not use is skipped."""
+    for name, value in values.items():
+        if (member := program.get(name, None)) is not None:
+            kind = np.uint32 if isinstance(value, (int, np.integer)) else np.float32
+            array = np.asarray(value, kind)
+            is_matrix = array.ndim == 2 and array.shape[0] == array.shape[1]
+            member.write(np.ascontiguousarray(array.T if is_matrix else array).tobytes())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Daylight:
+    """What surrounds the driver's head, digested for the shaders."""
+
+    picture: NDArray[np.float32]
+    """(h, w, 3) equirectangular, car frame."""
+    irradiance: Floats
+    """(9, 3) spherical harmonics over pi."""
+    key_direction: Floats
+    key_share: float
+    bounce: Floats
+    """(3,) radiance that a white surface of the cabin sends back."""
+
+
+SURROUNDINGS = equirectangular_directions(SURROUNDINGS_PX)
+_STEP = 4
+"""Diffuse light is summed over every so many-th direction."""
+_FEW = SURROUNDINGS[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
+_SOLID_ANGLE = np.sqrt(np.clip(1 - _FEW[..., 1] ** 2, 0, None))
+_SOLID_ANGLE *= 4 * np.pi / _SOLID_ANGLE.sum()
+_HARMONICS = spherical_harmonics(_FEW) * _SOLID_ANGLE[..., None]
+CHEST = np.clip((SURROUNDINGS[..., 1:] - 0.55) / 0.3, 0, 1)
+"""Share of each direction that shoulders and chest fill."""
+
+
+def daylight(light: Light, outside: Array, cabin: Array | None, clothes: ArrayLike) -> Daylight:
+    """Light about the driver's head from a panorama (h, w, 3) and the cabin seen from there (h, w, 4: albedo, open)."""
+    world = turned(outside, light.environment_yaw_deg) * light.environment_gain
+    if light.infrared:
+        world = np.repeat(world.mean(axis=2, keepdims=True), 3, axis=2)
+    lamps = sum((np.asarray(lamp.rgb) for lamp in light.lamps[:MAX_LAMPS]), np.zeros(3))
+    shining = np.asarray(light.sun_rgb, dtype=float)
+    if light.infrared:
+        lamps, shining = np.repeat(lamps[:1], 3), np.repeat(shining.mean(), 3)
+    few_world = world[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
+    seen = np.zeros((*world.shape[:2], 4), np.float32) if cabin is None else cabin
+    opening = seen[..., 3:] if cabin is not None else np.ones_like(world[..., :1])
+    entering = few_world * opening[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP] * _SOLID_ANGLE[..., None]
+    bounce = entering.sum(axis=(0, 1)) / (4 * np.pi) * 1.3 + 0.05 * shining / np.pi + 0.3 * lamps / np.pi
+    picture = world * opening + seen[..., :3] * (1 - opening) * bounce
+    picture += CHEST * (np.asarray(clothes) * 1.5 * bounce - picture)
+    picture = picture.astype(np.float32)
+    few = picture[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
+    coefficients = np.einsum("hwk,hwc->kc", _HARMONICS, few)
+    luminance = coefficients.mean(axis=1)
+    linear = luminance[[3, 1, 2]]
+    length = float(np.linalg.norm(linear))
+    direction = linear / length if length > 1e-9 else np.array([0.0, -1.0, 0.0])
+    share = float(np.clip(1.4 * length / max(np.sqrt(3.0) * luminance[0], 1e-9), 0.2, 0.75))
+    return Daylight(picture, coefficients * COSINE_BANDS[:, None], direction, share, bounce)
+
+
+def turned(panorama: Array, yaw_deg: float) -> Array:
+    """An equirectangular picture with what was ahead now at azimuth `yaw_deg`, at the size of `SURROUNDINGS_PX`."""
+    if panorama.shape[1::-1] != SURROUNDINGS_PX:
+        panorama = cv2.resize(panorama, SURROUNDINGS_PX, interpolation=cv2.INTER_AREA)
+    shift = yaw_deg / 360 * SURROUNDINGS_PX[0]
+    whole = int(np.floor(shift))
+    first = np.roll(panorama, whole, axis=1)
+    return first + (shift - whole) * (np.roll(first, 1, axis=1) - first)
+
+
+def noise_fields(size: int = 256, seed: int = 7) -> NDArray[np.uint8]:
+    """(size, size, 4) fields that repeat: broad, fine, finest and soft noise about the middle of the range."""
+    rng = np.random.default_rng(seed)
+    fields = []
+    for first, octaves in ((4, 6), (32, 3), (64, 2), (8, 4)):
+        field = np.zeros((size, size), np.float32)
+        for octave in range(octaves):
+            cells = min(first * 2**octave, size)
+            grid = rng.normal(size=(cells, cells)).astype(np.float32)
+            repeated = cv2.resize(np.tile(grid, (3, 3)), (3 * size, 3 * size), interpolation=cv2.INTER_CUBIC)
+            field += repeated[size : 2 * size, size : 2 * size] * 0.55**octave
+        fields.append(np.clip(0.5 + 0.16 * (field - field.mean()) / field.std(), 0, 1))
+    return np.round(np.stack(fields, axis=-1) * 255).astype(np.uint8)
+
+
+class Renderer:
+    """Draws scenes at one size. Holds a context: close it, or use it in a `with` block.
+
+    Raises DashgazeError if there is no OpenGL.
+    """
+
+    def __init__(self, size_px: tuple[int, int] = (1280, 720)) -> None:
+        self.size_px = size_px
+        self._stage = stage = Stage()
+        context = stage.context
+        self._coarse_px = (max(1, round(size_px[0] * COARSE_SCALE)), max(1, round(size_px[1] * COARSE_SCALE)))
+        self._coarse = Target(context, self._coarse_px)
+        largest = (round(size_px[0] * SHARP_SCALE), round(size_px[1] * SHARP_SCALE))
+        self._sharp = Target(context, largest)
+        self._near_sun = ShadowMap(context, NEAR_SUN, 1)
+        self._far_sun = ShadowMap(context, FAR_SUN, 2)
+        self._key = ShadowMap(context, KEY, 3)
+        self._frame = np.zeros(1, FRAME)
+        self._block = context.buffer(reserve=FRAME.itemsize, dynamic=True)
+        self._block.bind_to_uniform_block(0)
+        self._noise = mipmapped(context, noise_fields())
+        self._surroundings = context.texture(SURROUNDINGS_PX, 3, dtype="f4")
+        corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32))
+        square = context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32))
+        self._everywhere = context.vertex_array(stage.outside, [(corners, "2f", "corner")])
+        self._patch = context.vertex_array(stage.eye, [(square, "2f", "corner")])
+        self._bodies: dict[Hashable, Body] = {}
+        self._solids: dict[int, tuple[Solid, int]] = {}
+        self._panoramas: dict[str, moderngl.Texture] = {}
+        self._cabin: tuple[tuple[int, ...], Array | None] = ((), None)
+        self._drawn_frames = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free everything, the context too."""
+        self._bodies.clear()
+        self._solids.clear()
+        self._panoramas.clear()
+        self._stage.context.release()
+
+    def load(self, key: Hashable, likeness: Likeness) -> None:
+        """Take over a person's likeness under a name; a former one of that name is forgotten."""
+        self.forget(key)
+        self._bodies[key] = Body(self._stage, likeness)
+
+    def forget(self, key: Hashable) -> None:
+        """Free what a likeness holds; nothing happens if there is none of that name."""
+        if (body := self._bodies.pop(key, None)) is not None:
+            body.release()
+
+    def render(self, scene: Scene) -> Picture:
+        """Draw one frame. Raises KeyError for a person who was not loaded, ValueError for another's vertices."""
+        for figure in scene.people:
+            self._bodies[figure.key].pose(figure)
+        self._drawn_frames += 1
+        self._light(scene)
+        self._cast_shadows(scene)
+        region = scene.focus or self._focus(scene)
+        coarse = self._draw_coarse(scene, region)
+        picture = enlarged(coarse, self.size_px)
+        if region is not None:
+            paste(picture, self._draw_sharp(scene, region), region)
+        self._forget_unseen()
+        return picture
+
+    def _focus(self, scene: Scene) -> Region | None:
+        if not scene.people:
+            return None
+        driver = scene.people[0]
+        return head_region(scene.view, self.size_px, driver.head_rotation, driver.head_origin_mm)
+
+    # Light
+
+    def _light(self, scene: Scene) -> None:
+        light = scene.light
+        panorama = assets.panorama(light.environment)
+        clothes = next(
+            (mesh.surface for figure in scene.people[:1] for mesh in figure.meshes if mesh.part == Part.CLOTHES), None
+        )
+        chest = np.full(3, 0.2) if clothes is None else np.asarray(clothes.colour)
+        if clothes is not None and light.infrared:
+            chest = np.full(3, clothes.infrared)
+        self._daylight = daylight(light, panorama, self._cabin_seen(scene), chest)
+        self._surroundings.write(self._daylight.picture)
+        self._surroundings.build_mipmaps()
+        self._surroundings.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        self._surroundings.repeat_y = False
+        self._surroundings.use(4)
+        self._world(light.environment, panorama).use(5)
+        self._noise.use(6)
+
+        frame = self._frame[0]
+        sun = np.asarray(light.sun_rgb, dtype=float)
+        lamps = light.lamps[:MAX_LAMPS]
+        colours = np.array([lamp.rgb for lamp in lamps], dtype=float).reshape(-1, 3)
+        if light.infrared:
+            sun, colours = np.repeat(sun.mean(), 3), np.repeat(colours[:, :1], 3, axis=1)
+        shines = bool(sun.max() > DARK * (1 + self._daylight.irradiance[0].max()))
+        frame["sun"] = [*light.sun_direction, shines]
+        frame["sun_rgb"][:3] = sun * shines
+        frame["key"] = [*self._daylight.key_direction, self._daylight.key_share]
+        frame["irradiance_sh"][:, :3] = self._daylight.irradiance
+        frame["lamp_mm"], frame["lamp_rgb"] = 0, 0
+        frame["lamp_mm"][: len(lamps), :3] = np.array([lamp.position_mm for lamp in lamps]).reshape(-1, 3)
+        frame["lamp_rgb"][: len(lamps), :3] = colours
+        yaw = np.radians(light.environment_yaw_deg)
+        frame["environment"] = [light.environment_gain, yaw, light.infrared, len(lamps)]
+        frame["bounce"][:3] = self._daylight.bounce
+
+    def _world(self, name: str, panorama: Array) -> moderngl.Texture:
+        if name not in self._panoramas:
+            texture = mipmapped(self._stage.context, panorama.astype(np.float32))
+            texture.repeat_y = False
+            self._panoramas[name] = texture
+        return self._panoramas[name]
+
+    def _cabin_seen(self, scene: Scene) -> Array | None:
+        """What the driver's head sees of the cabin: drawn once for the meshes that are no objects and no people."""
+        cabin = [mesh for mesh in scene.meshes if mesh.part == Part.NOTHING and mesh.surface.opacity >= 1]
+        key = (scene.light.infrared, *map(id, cabin))
+        if self._cabin[0] != key:
+            seen = self._draw_cabin([self._solid(mesh) for mesh in cabin], scene.light.infrared) if cabin else None
+            self._cabin = (key, seen)
+        return self._cabin[1]
+
+    def _draw_cabin(self, solids: Sequence[Solid], infrared: bool) -> Array:
+        context, program = self._stage.context, self._stage.cabin_view
+        colour = context.texture((CUBE_PX, CUBE_PX), 4, dtype="f4")
+        buffer = context.framebuffer([colour], context.depth_renderbuffer((CUBE_PX, CUBE_PX)))
+        context.enable_only(moderngl.DEPTH_TEST)
+        half = (CUBE_PX - 1) / 2
+        matrix = np.array([[CUBE_PX / 2, 0, half], [0, CUBE_PX / 2, half], [0, 0, 1.0]])
+        result = np.zeros((*SURROUNDINGS.shape[:2], 4), np.float32)
+        largest = np.abs(SURROUNDINGS).argmax(axis=-1)
+        for axis in range(3):
+            for sign in (-1.0, 1.0):
+                forward, down = np.zeros(3), np.zeros(3)
+                forward[axis], down[(axis + 1) % 3] = sign, 1.0
+                view = View(matrix, np.stack([np.cross(down, forward), down, forward], axis=1), np.zeros(3))
+                give(program, clip_from_car=clip_from_car(view, (0, 0, CUBE_PX, CUBE_PX)))
+                buffer.use()
+                buffer.clear(alpha=1.0)
+                for solid in solids:
+                    surface = solid.mesh.surface
+                    give(program, surface=[surface.infrared] * 3 if infrared else surface.colour)
+                    solid.view.render()
+                face = np.frombuffer(buffer.read(components=4, dtype="f4"), np.float32).reshape(CUBE_PX, CUBE_PX, 4)
+                here = (largest == axis) & (np.sign(SURROUNDINGS[..., axis]) == sign)
+                local = SURROUNDINGS[here] @ view.rotation
+                at = (local[:, :2] / local[:, 2:] * CUBE_PX / 2 + half).astype(np.float32)
+                sampled = cv2.remap(face, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                result[here] = sampled.reshape(-1, 4)
+        buffer.release()
+        colour.release()
+        return result
+
+    # Shadows
+
+    def _cast_shadows(self, scene: Scene) -> None:
+        frame = self._frame[0]
+        head = np.zeros(3)
+        if scene.people:
+            driver = scene.people[0]
+            head = driver.head_origin_mm + driver.head_rotation @ np.array([0.0, 10.0, -70.0])
+        self._stage.context.enable_only(moderngl.DEPTH_TEST)
+        sun = np.asarray(scene.light.sun_direction, dtype=float)
+        if frame["sun"][3]:
+            self._cast(self._near_sun, scene, sun, head)
+            self._cast(self._far_sun, scene, sun, np.zeros(3), hair=False)
+        self._cast(self._key, scene, self._daylight.key_direction, head, cabin=False)
+        for name, cast in (("near_sun", self._near_sun), ("far_sun", self._far_sun), ("key", self._key)):
+            frame[f"{name}_from_car"] = cast.clip_from_car.T
+            cast.bind()
+
+    def _cast(
+        self, shadow: ShadowMap, scene: Scene, direction: Floats, centre: Floats, hair: bool = True, cabin: bool = True
+    ) -> None:
+        stage = self._stage
+        shadow.begin(direction, centre)
+
+        def draw(solids: Iterable[Solid], clip_from_model: Floats) -> None:
+            give(stage.depth, clip_from_model=clip_from_model)
+            for solid in solids:
+                if solid.mesh.surface.opacity >= 1:
+                    solid.depth.render()
+
+        still = [mesh for mesh in scene.meshes if cabin or mesh.part == Part.OBJECT]
+        draw((self._solid(mesh) for mesh in still), shadow.clip_from_car)
+        for figure in scene.people:
+            body, model = self._bodies[figure.key], car_from_head(figure)
+            give(stage.depth, clip_from_model=shadow.clip_from_car)
+            body.depth.render()
+            draw((self._solid(mesh) for mesh in figure.meshes), shadow.clip_from_car)
+            draw(body.worn, shadow.clip_from_car @ model)
+            if hair:
+                give(
+                    stage.strand_depth,
+                    car_from_model=model,
+                    clip_from_car_light=shadow.clip_from_car,
+                    towards_light=direction,
+                    thickening=float(THINNED) ** 0.8,
+                )
+                for locks in body.hair:
+                    locks.depth.render()
+
+    # Passes
+
+    def _draw_coarse(self, scene: Scene, region: Region | None) -> Picture:
+        scale = self._coarse_px[0] / self.size_px[0]
+        self._coarse.begin(self._coarse_px)
+        if region is not None and (inner := shrunk(region, self.size_px)) is not None:
+            x, y, width, height = (round(value * scale) for value in inner)
+            self._coarse.cover((x, y, width, height))
+        self._draw(scene, self._coarse, (0, 0, *self.size_px), scale, fine=False)
+        return self._coarse.read(self._coarse_px)
+
+    def _draw_sharp(self, scene: Scene, region: Region) -> Picture:
+        scale = min(SHARP_SCALE, float(np.sqrt(SHARP_PIXELS / (region[2] * region[3]))))
+        size_px = (max(1, round(region[2] * scale)), max(1, round(region[3] * scale)))
+        self._sharp.begin(size_px)
+        self._draw(scene, self._sharp, region, scale, fine=True)
+        return self._sharp.read(size_px)
+
+    def _draw(self, scene: Scene, target: Target, region: Region, scale: float, fine: bool) -> None:
+        stage, context = self._stage, self._stage.context
+        projection = clip_from_car(scene.view, region)
+        frame = self._frame[0]
+        frame["clip_from_car"] = projection.T
+        frame["camera"] = [*scene.view.position_mm, scene.view.matrix[0, 0] * scale]
+        self._block.write(self._frame)
+        infrared = scene.light.infrared
+
+        context.enable_only(moderngl.DEPTH_TEST)
+        target.labels(write=True)
+        lenses: list[tuple[Solid, Floats, int]] = []
+        identity = np.eye(4)
+        for mesh in scene.meshes:
+            self._draw_solid(self._solid(mesh), identity, int(mesh.part), infrared, lenses)
+        for figure in scene.people:
+            body = self._bodies[figure.key]
+            self._draw_skin(body)
+            self._draw_eyes(figure, body, infrared)
+            for solid in (*(self._solid(mesh) for mesh in figure.meshes), *body.worn):
+                model = car_from_head(figure) if solid in body.worn else identity
+                part = Part.PASSENGER if body.passenger else solid.mesh.part
+                self._draw_solid(solid, model, int(part), infrared, lenses)
+        give(stage.outside, car_from_clip=np.linalg.inv(projection), blur=0.0)
+        self._everywhere.render()
+
+        context.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
+        context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        for figure in scene.people:
+            self._draw_hair(figure, target, fine)
+        for solid, model, part in lenses:
+            target.labels(write=solid.mesh.surface.opacity > 0.5)
+            self._draw_solid(solid, model, part, infrared, None)
+        target.labels(write=True)
+
+    def _draw_solid(
+        self, solid: Solid, model: Floats, part: int, infrared: bool, later: list[tuple[Solid, Floats, int]] | None
+    ) -> None:
+        surface = solid.mesh.surface
+        if surface.opacity < 1 and later is not None:
+            later.append((solid, model, part))
+            return
+        albedo = [surface.infrared] * 3 if infrared else surface.colour
+        give(
+            self._stage.surface,
+            car_from_model=model,
+            surface=[*albedo, surface.opacity],
+            gloss=[surface.roughness, surface.specular],
+            label=part,
+        )
+        solid.shaded.render()
+
+    def _draw_skin(self, body: Body) -> None:
+        labels = (Part.PASSENGER, Part.PASSENGER) if body.passenger else (Part.SKIN, Part.HAND)
+        give(self._stage.skin, skin_label=int(labels[0]), hand_label=int(labels[1]))
+        body.bind()
+        body.shaded.render()
+
+    def _draw_eyes(self, figure: Figure, body: Body, infrared: bool) -> None:
+        for side, eye in enumerate(figure.eyes):
+            label = Part.LEFT_EYE if side == LEFT else Part.RIGHT_EYE
+            down = -np.asarray(eye.up)
+            margins = None if figure.lid_margins_mm is None else figure.lid_margins_mm[side]
+            lids, azimuths, corners = lid_opening(margins, eye.centre_mm, figure.head_rotation, side)
+            give(
+                self._stage.eye,
+                centre=eye.centre_mm,
+                eye_from_car=np.stack([np.cross(down, eye.optical_axis), down, eye.optical_axis]),
+                head_from_car=figure.head_rotation.T,
+                globe=[eye.globe_radius_mm, eyes.CORNEA_RADIUS_MM, eyes.CORNEA_CENTRE_MM, eyes.IRIS_MM],
+                iris=[eye.iris_radius_mm, eye.pupil_radius_mm, eyes.AQUEOUS_INDEX, eye.seed % 997 / 997],
+                iris_albedo=[eye.infrared_iris] * 3 if infrared else eye.iris_rgb,
+                lids=lids,
+                lid_azimuths=azimuths,
+                corners=corners,
+                label=int(Part.PASSENGER if body.passenger else label),
+            )
+            self._patch.render(moderngl.TRIANGLE_STRIP)
+
+    def _draw_hair(self, figure: Figure, target: Target, fine: bool) -> None:
+        program, body = self._stage.strands, self._bodies[figure.key]
+        give(program, narrowest_px=1.0, gloss=1.0)
+        give(program, label=int(Part.PASSENGER if body.passenger else Part.HAIR))
+        give(program, car_from_model=car_from_head(figure), thickening=1.0 if fine else float(THINNED) ** 0.8)
+        for locks in body.hair:
+            (locks.shaded if fine else locks.thinned).render()
+        if fine:
+            give(program, car_from_model=np.eye(4), gloss=0.4)
+            target.labels(write=False)
+            for strands in figure.strands:
+                locks = Locks(self._stage, strands, within_hair=False)
+                locks.shaded.render()
+                locks.release()
+            target.labels(write=True)
+
+    # Uploads
+
+    def _solid(self, mesh: Mesh) -> Solid:
+        solid = self._solids[id(mesh)][0] if id(mesh) in self._solids else Solid(self._stage, mesh)
+        self._solids[id(mesh)] = (solid, self._drawn_frames)
+        return solid
+
+    def _forget_unseen(self) -> None:
+        old = [key for key, (_, seen) in self._solids.items() if seen <= self._drawn_frames - KEPT_FRAMES]
+        for key in old:
+            self._solids.pop(key)[0].release()
+
+
+def car_from_head(figure: Figure) -> Floats:
+    """(4, 4) pose of a head."""
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = figure.head_rotation, figure.head_origin_mm
+    return pose
+
+
+def lid_opening(
+    margins_mm: Floats | None, centre_mm: Floats, head_rotation: Floats, side: int
+) -> tuple[Floats, Floats, Floats]:
+    """How lids open about an eyeball's centre: elevations (n, 2) of upper and lower margin at even azimuths, the first
+    and last of these, and the azimuths of the inner and the outer corner, all in radians in the head frame.
+    """
+    reach = 0.9
+    if margins_mm is None:
+        opening = np.tile([0.6, -0.6], (LID_SAMPLES, 1))
+        ends = np.array([-reach, reach])
+    else:
+        in_head = (margins_mm - centre_mm) @ head_rotation
+        azimuth = np.arctan2(in_head[..., 0], in_head[..., 2])
+        elevation = np.arctan2(-in_head[..., 1], np.hypot(in_head[..., 0], in_head[..., 2]))
+        ends = np.array([azimuth.min(), azimuth.max()])
+        at = np.linspace(*ends, LID_SAMPLES)
+        order = azimuth.argsort(axis=1)
+        opening = np.stack(
+            [np.interp(at, azimuth[row][order[row]], elevation[row][order[row]]) for row in (0, 1)], axis=1
+        )
+    return opening, ends, ends[::-1] if side == LEFT else ends
+
+
+def shrunk(region: Region, size_px: tuple[int, int]) -> Region | None:
+    """A region without its soft seam, which runs along those edges that are not the picture's."""
+    x, y, width, height = region
+    left, top = SEAM_PX * (x > 0), SEAM_PX * (y > 0)
+    right, bottom = SEAM_PX * (x + width < size_px[0]), SEAM_PX * (y + height < size_px[1])
+    # One pixel of the coarse picture more, which enlarging would mix in.
+    x, y = x + left + 4, y + top + 4
+    width, height = width - left - right - 8, height - top - bottom - 8
+    return (x, y, width, height) if min(width, height) > 0 else None
+
+
+def enlarged(picture: Picture, size_px: tuple[int, int]) -> Picture:
+    """A coarse picture at full size, labels by nearest neighbour."""
+    if picture.parts.shape[::-1] == size_px:
+        return Picture(picture.radiance.copy(), picture.parts.copy())
+    return Picture(
+        cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST),
+    )
+
+
+def paste(picture: Picture, sharp: Picture, region: Region) -> None:
+    """Put a sharp part into a picture, in place, with a soft seam for light and a hard one for labels."""
+    x, y, width, height = region
+    here = np.s_[y : y + height, x : x + width]
+    method = cv2.INTER_AREA if sharp.parts.shape[1] > width else cv2.INTER_LINEAR
+    light = cv2.resize(sharp.radiance, (width, height), interpolation=method)
+    weight = np.outer(seam(y, height, picture.parts.shape[0]), seam(x, width, picture.parts.shape[1]))[..., None]
+    picture.radiance[here] += weight * (light - picture.radiance[here])
+    picture.parts[here] = cv2.resize(sharp.parts, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def seam(start: int, length: int, total: int) -> NDArray[np.float32]:
+    """(length,) weights that rise from 0 to 1 and fall again over `SEAM_PX`, but not at the picture's own edges."""
+    at = np.arange(length, dtype=np.float32)
+    rise = np.ones(length, np.float32) if start == 0 else np.minimum((at + 0.5) / SEAM_PX, 1)
+    fall = np.ones(length, np.float32) if start + length >= total else np.minimum((length - at - 0.5) / SEAM_PX, 1)
+    return np.minimum(rise, fall)
