@@ -199,8 +199,8 @@ def _labels_of_eye(side: str) -> tuple[Column, ...]:
             0,
             1,
         ),
-        _float(f"{side}_iris_x_px", "px", f"Centre of the {side} pupil on the driver frame, as the cornea refracts it"),
-        _float(f"{side}_iris_y_px", "px", f"Centre of the {side} pupil on the driver frame, as the cornea refracts it"),
+        _float(f"{side}_iris_x_px", "px", f"Centre of the {side} iris on the driver frame, as the cornea refracts it"),
+        _float(f"{side}_iris_y_px", "px", f"Centre of the {side} iris on the driver frame, as the cornea refracts it"),
         _float(f"{side}_pupil_mm", "mm", f"Diameter of the {side} pupil", 0, 15),
     )
 

@@ -16,13 +16,15 @@ Frames: the car frame and the head frame of the package; the head frame's origin
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
-from dashgaze.geometry import rotation_between, rotation_x, rotation_y, unit
+from dashgaze.geometry import facing_angles_deg, rays_from_angles, rotation_between, rotation_x, rotation_y, unit
 from dashgaze.training.synth import assets
 from dashgaze.training.synth.records import LEFT, RIGHT, Mesh, Part, Person, Surface
 
@@ -34,6 +36,8 @@ FACE_FROM_MESH = np.eye(3)
 """Turns MakeHuman's upright head into the axes of the face frame. Identity until it is measured against the face mesh
 that the device fits."""
 
+SIDES = ("L", "R")
+"""Names of the left and the right side in the assets."""
 GLOBE_MM = 12.0
 CORNEA_MM = 7.8
 CORNEA_APEX_MM = 13.3
@@ -129,9 +133,8 @@ REFINED_ABOVE_DM = 5.9
 """Height in the base mesh from which skin is refined: the head and the neck."""
 SOCKET_RINGS = 9
 """Rings of vertices around the back of MakeHuman's eye socket that no one sees; the first is the pole alone."""
-MARGIN_RING = 12
-"""The ring that is the edge of the lids; ring 11 touches the eye, ring 13 carries the lashes."""
-LAST_RING = 14
+CONTACT_RING, MARGIN_RING, LAST_RING = 11, 13, 14
+"""Rings of the lids: the inner edge, which touches the eye; the outer edge, which carries the lashes; the first of skin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,3 +268,898 @@ def _mean_rings(means: sparse.csr_matrix, rings: Floats32) -> Floats32:
     inside = np.stack([means @ np.where(row_far, 0, row) for row, row_far in zip(rings, far, strict=True)])
     touches_far = np.stack([means @ row_far.astype(np.float32) for row_far in far])
     return np.where(touches_far > 0, np.inf, inside).astype(np.float32)
+
+
+# Lids ----------------------------------------------------------------------------------------------------------------
+
+LID_MM, CHEEK_MM = 12.0, 9.0
+"""How far above the upper and below the lower margin the skin still follows the lid."""
+CONFORM_MM = 16.0
+"""How far around the eye the skin follows when the margins are laid onto the globe."""
+WIDEN_IN, WIDEN_OUT = 1.15, 1.02
+"""MakeHuman's fissure is about a tenth too narrow, for want of an inner corner."""
+CONTACT_MM = 0.25
+CORNER_DEPTH_MM = 4.5
+"""How far in front of the globe's centre the corners of the eye lie at least."""
+LOOSE_MM = 1.8
+"""A lid that has been drawn over the globe lies this close to it, at most."""
+UPPER_DOWN, UPPER_UP, LOWER_DOWN, LOWER_UP = 0.85, 0.85, 0.55, 0.4
+"""Rotation of the lids per rotation of the eye."""
+MEETING = 0.12
+"""Where the margins meet: this share of the opening above the lower one."""
+OVERLAP_DEG = 0.6
+"""The closed upper lid reaches this far below the lower margin, so that no slit stays."""
+MARGIN_POINTS = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LidMap:
+    """Which skin follows the lids of one eye; the same for everyone."""
+
+    skin: Ints
+    """(v,) vertices around the eye"""
+    loop: Ints
+    """(c,) vertices of the margin, in order around the eye: first the upper one from the inner corner to the outer,
+    then the lower one back"""
+    upper: NDArray[np.bool_]
+    """(c,) whether a vertex of the loop is on the upper margin"""
+    contact: Ints
+    """(c,) vertex of the inner edge beside each vertex of the loop"""
+    follow: Floats32
+    """(v, c) share of each margin vertex in what moves a skin vertex; rows add up to 1"""
+    motion: Floats32
+    """(v,) how much of the lid's rotation a vertex takes: 1 on the margin"""
+    conform: Floats32
+    """(v,) the same for laying the margin onto the globe"""
+    edge: NDArray[np.bool_]
+    """(v,) vertices of the margin and inside: they keep their distance from the globe exactly"""
+
+
+@cache
+def lid_map(eye: int) -> LidMap:
+    """Skin around the left (0) or right (1) eye, found on the mean head."""
+    skin_mm = _head_frame(morph(macro_weights(mean_person())))[0]
+    rings = topology().rings[eye]
+    loop, upper = _margin_loop(skin_mm, rings == MARGIN_RING, eye)
+    margin_mm = skin_mm[loop]
+    tree = cKDTree(margin_mm)
+    distance, nearest = tree.query(skin_mm, distance_upper_bound=CONFORM_MM)
+    inner = rings <= MARGIN_RING
+    skin = np.flatnonzero(np.isfinite(distance) & (inner | (rings > MARGIN_RING)))
+    skin = skin[inner[skin] | (skin_mm[skin, 2] > margin_mm[:, 2].min() - 8)].astype(np.int32)
+    d = distance[skin]
+    gap = ((skin_mm[skin][:, None] - margin_mm[None]) ** 2).sum(axis=2)
+    spread = (0.6 + 0.4 * d[:, None]) ** 2
+    follow = np.exp(-(gap - gap.min(axis=1, keepdims=True)) / (2 * spread))
+    edge = inner[skin]
+    follow[edge] = np.eye(len(loop))[nearest[skin[edge]]]
+    follow /= follow.sum(axis=1, keepdims=True)
+    reach = follow @ np.where(upper, LID_MM, CHEEK_MM)
+    contacts = np.flatnonzero(rings == CONTACT_RING)
+    return LidMap(
+        skin=skin,
+        loop=loop,
+        upper=upper,
+        contact=contacts[cKDTree(skin_mm[contacts]).query(margin_mm)[1]].astype(np.int32),
+        follow=follow.astype(np.float32),
+        motion=np.where(edge, 1, _smoothstep(1 - d / reach)).astype(np.float32),
+        conform=np.where(edge, 1, _smoothstep(1 - d / CONFORM_MM)).astype(np.float32),
+        edge=edge,
+    )
+
+
+def _margin_loop(skin_mm: Floats, member: NDArray[np.bool_], eye: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Vertices of a ring in order: over the upper lid from the inner corner to the outer, back over the lower."""
+    triangles = topology().triangles
+    sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    sides = sides[member[sides].all(axis=1)]
+    beside = {int(v): {int(u) for u in sides[(sides == v).any(axis=1)].ravel()} - {int(v)} for v in np.unique(sides)}
+    outward = skin_mm[:, 0] * (1 if eye == RIGHT else -1)
+    inner = min(beside, key=lambda v: outward[v])
+    path = [inner, min(beside[inner], key=lambda v: skin_mm[v, 1])]
+    while (following := beside[path[-1]] - {path[-2]}) != {inner}:
+        path.append(following.pop())
+    loop = np.array(path, np.int32)
+    return loop, np.arange(len(loop)) <= int(np.argmax(outward[loop]))
+
+
+def _smoothstep(x: Floats) -> Floats:
+    t = np.clip(x, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def surface_mm(directions: Floats, gaze: Floats) -> Floats:
+    """Distance from the globe's centre to the eye's surface, cornea included, along unit directions (..., 3)."""
+    behind = CORNEA_APEX_MM - CORNEA_MM
+    cosine = directions @ gaze
+    inside = CORNEA_MM**2 - behind**2 * (1 - cosine**2)
+    cornea = np.where(inside > 0, behind * cosine + np.sqrt(np.maximum(inside, 0)), 0)
+    return np.maximum(cornea, GLOBE_MM)
+
+
+def laid_on_globe(skin_mm: Floats, centre_mm: Floats, eye: int) -> Floats:
+    """Skin (n, 3) whose inner lid edge touches the globe, and whose fissure is as wide as a human one."""
+    lids = lid_map(eye)
+    edge = skin_mm[lids.contact] - centre_mm
+    x = edge[:, 0] * np.where(edge[:, 0] * centre_mm[0] > 0, WIDEN_OUT, WIDEN_IN)
+    ahead = (GLOBE_MM + CONTACT_MM) ** 2 - x**2 - edge[:, 1] ** 2
+    floor = CORNER_DEPTH_MM**2
+    z = np.sqrt(0.5 * (ahead + floor + np.sqrt((ahead - floor) ** 2 + 25.0**2)))
+    shift = np.stack([x, edge[:, 1], z], axis=1) - edge
+    laid = skin_mm.copy()
+    laid[lids.skin] += lids.conform[:, None] * (lids.follow @ shift)
+    return laid
+
+
+class Lids:
+    """The lids of one eye of one person."""
+
+    def __init__(self, rest_mm: Floats, centre_mm: Floats, eye: int, opening_mm: tuple[float, float]) -> None:
+        self._map = lids = lid_map(eye)
+        self._centre = centre_mm
+        offset = rest_mm[lids.skin] - centre_mm
+        self._x, self._rho, self._theta = offset[:, 0], np.hypot(offset[:, 1], offset[:, 2]), _angle(offset)
+        distance = np.linalg.norm(offset, axis=1)
+        straight = np.array([0.0, 0.0, 1.0])
+        self._clear = distance - surface_mm(offset / distance[:, None], straight)
+        margin = rest_mm[lids.loop] - centre_mm
+        self._margin_x, self._rest = margin[:, 0], _angle(margin)
+        outer = int(lids.upper.sum()) - 1
+        corners = np.array([0, outer])
+        order = np.argsort(margin[corners, 0])
+        self._corner = np.interp(margin[:, 0], margin[corners[order], 0], self._rest[corners[order]])
+        height = self._rest - self._corner
+        rho = np.hypot(margin[:, 1], margin[:, 2])
+        self._open = height.copy()
+        for side, opening in ((lids.upper, opening_mm[0]), (~lids.upper, -opening_mm[1])):
+            self._open[side] *= _opening_scale(self._corner[side], height[side], rho[side], opening)
+        touching = np.linalg.norm(margin, axis=1) - surface_mm(unit(margin), straight)
+        both = self._curve(touching, lids.upper) + self._curve(touching, ~lids.upper)
+        self._level = lids.motion * (lids.follow @ (0.5 * both - touching))
+        self._profile = np.zeros(len(height))
+        for side in (lids.upper, ~lids.upper):
+            self._profile[side] = np.clip(np.abs(height[side]) / np.abs(height[side]).max(), 0, 1)
+
+    def margin_angles(self, elevation_deg: float, closure: float, widen: float, squint: float) -> Floats:
+        """Angle (c,) of every margin vertex about the globe's horizontal axis, radians, upward."""
+        lids = self._map
+        up = UPPER_UP if elevation_deg > 0 else UPPER_DOWN
+        low = LOWER_UP if elevation_deg > 0 else LOWER_DOWN
+        follow = np.radians(elevation_deg) * np.where(lids.upper, up, low) * self._profile
+        span = np.where(lids.upper, 1 + 0.25 * widen - 0.2 * squint, 1 - 0.4 * squint)
+        opened = self._corner + self._open * span + follow
+        upper, lower = self._curve(opened, lids.upper), self._curve(opened, ~lids.upper)
+        meeting = lower + MEETING * (upper - lower) - np.radians(OVERLAP_DEG) * lids.upper * self._profile
+        return np.asarray(opened + closure * (meeting - opened))
+
+    def _curve(self, angles: Floats, side: NDArray[np.bool_]) -> Floats:
+        """One margin's angle above every margin vertex's place."""
+        ends = side.copy()
+        ends[[0, int(self._map.upper.sum()) - 1]] = True
+        order = np.argsort(self._margin_x[ends])
+        return np.interp(self._margin_x, self._margin_x[ends][order], angles[ends][order])
+
+    def moved(self, elevation_deg: float, azimuth_deg: float, closure: float, widen: float, squint: float) -> Floats:
+        """The skin around the eye (v, 3) in the head frame."""
+        lids = self._map
+        turn = self.margin_angles(elevation_deg, closure, widen, squint) - self._rest
+        delta = lids.motion * (lids.follow @ turn)
+        theta = self._theta + delta
+        offset = np.stack([self._x, -self._rho * np.sin(theta), self._rho * np.cos(theta)], axis=1)
+        distance = np.linalg.norm(offset, axis=1)
+        direction = offset / distance[:, None]
+        gaze = rays_from_angles(azimuth_deg, elevation_deg)
+        drawn = np.clip(np.abs(delta) / np.radians(25), 0, 1)
+        clear = np.where(lids.edge, self._clear, self._clear + drawn * (np.minimum(self._clear, LOOSE_MM) - self._clear))
+        wanted = surface_mm(direction, gaze) + clear + closure * self._level
+        share = np.where(lids.edge, 1, lids.motion)
+        return np.asarray(self._centre + direction * (distance + share * (wanted - distance))[:, None])
+
+
+def _angle(offset: Floats) -> Floats:
+    return np.arctan2(-offset[:, 1], offset[:, 2])
+
+
+def _opening_scale(corner: Floats, height: Floats, rho: Floats, opening_mm: float) -> float:
+    """Factor on the margin's angles that puts its furthest point at a height above or below the pupil's centre."""
+    low, high = 0.1, 4.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        reached = rho * np.sin(corner + middle * height)
+        short = reached.max() < opening_mm if opening_mm > 0 else reached.min() > opening_mm
+        low, high = (middle, high) if short else (low, middle)
+    return high
+
+
+# Rest ----------------------------------------------------------------------------------------------------------------
+
+SCALE_SHARE = 0.4
+"""How much of a wide or narrow distance between the eyes is the size of the whole head; the eyes' place is the rest."""
+SCALE_LIMITS = 0.96, 1.04
+TEETH_RGB, TONGUE_RGB = (0.62, 0.55, 0.44), (0.36, 0.11, 0.10)
+
+
+def _head_frame(shape_dm: Floats, scale: float = 1.0) -> tuple[Floats, Floats, Floats]:
+    """Refined skin, points and base vertices in mm, in the axes of the head, midway between MakeHuman's eyeballs."""
+    body = assets.load()
+    eyes = shape_dm[[body.point("eye:left"), body.point("eye:right")]]
+    mm = (shape_dm - eyes.mean(axis=0)) * (np.array([-100.0, -100.0, 100.0]) * scale) @ FACE_FROM_MESH.T
+    base, points = mm[: body.vertices], mm[body.vertices :]
+    return topology().refine @ base, points, base
+
+
+def _with_ipd(shape_dm: Floats, ipd_mm: float) -> tuple[Floats, float]:
+    """The shape with its eyes moved, and the scale of the whole body, for a distance of the eyeballs."""
+    body = assets.load()
+    rows = [body.point("eye:left"), body.point("eye:right")]
+
+    def distance(shape: Floats) -> float:
+        return float(np.linalg.norm(shape[rows[0]] - shape[rows[1]])) * 100
+
+    now = distance(shape_dm)
+    scale = float(np.clip((ipd_mm / now) ** SCALE_SHARE, *SCALE_LIMITS))
+    way = "out" if ipd_mm / scale > now else "in"
+    moved = shape_dm.copy()
+    for side in "lr":
+        target = body.targets[f"eyes/{side}-eye-trans-{way}"]
+        moved[target.rows] += target.delta_dm
+    weight = (ipd_mm / scale - now) / (distance(moved) - now)
+    return shape_dm + weight * (moved - shape_dm), scale
+
+
+def _globe_centres(skin_mm: Floats, points_mm: Floats, ipd_mm: float) -> Floats:
+    """Centres of the globes (2, 3): behind the middle of the lids' inner edges, exactly `ipd_mm` apart."""
+    centres = points_mm[[assets.POINTS.index(f"eye:{side}") for side in ("left", "right")]].copy()
+    for eye in (LEFT, RIGHT):
+        edge = skin_mm[lid_map(eye).contact] - centres[eye]
+        middle = edge[np.abs(edge[:, 0]) < 5]
+        radius = GLOBE_MM + CONTACT_MM
+        centres[eye, 2] += np.mean(middle[:, 2] - np.sqrt(radius**2 - (middle[:, :2] ** 2).sum(axis=1)))
+    apart = centres[LEFT] - centres[RIGHT]
+    wanted = apart * (ipd_mm / np.linalg.norm(apart))
+    centres += 0.5 * np.stack([wanted - apart, apart - wanted])
+    return centres
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mouth:
+    refine: sparse.csr_matrix
+    triangles: Ints
+    colours: Floats32
+
+
+@cache
+def _mouth() -> _Mouth:
+    """Teeth and tongue, refined."""
+    body = assets.load()
+    quads = np.concatenate([body.quads["teeth"], body.quads["tongue"]])
+    matrix, means, triangles = _refinement(quads, body.vertices, np.ones(len(quads), bool))
+    used, flat = np.unique(triangles, return_inverse=True)
+    tongue = np.zeros(body.vertices)
+    tongue[body.quads["tongue"]] = 1
+    share = (means[used] @ tongue)[:, None]
+    colours = (1 - share) * np.array(TEETH_RGB) + share * np.array(TONGUE_RGB)
+    return _Mouth(matrix[used].astype(np.float32), flat.reshape(-1, 3).astype(np.int32), colours.astype(np.float32))
+
+
+@cache
+def neutral_mm() -> Floats32:
+    """The mean person's skin at rest (n, 3) in the head frame: what textures, hair and clothes are laid out by."""
+    return _rest(mean_person())[0].astype(np.float32)
+
+
+def _rest(person: Person) -> tuple[Floats, Floats, Floats, Floats, float]:
+    """Skin, points, base vertices and globe centres in the head frame, and the scale of the body."""
+    shape, scale = _with_ipd(morph({**macro_weights(person), **person.shape}), person.ipd_mm)
+    skin, points, base = _head_frame(shape, scale)
+    centres = _globe_centres(skin, points, person.ipd_mm)
+    origin = centres.mean(axis=0)
+    skin, points, base, centres = skin - origin, points - origin, base - origin, centres - origin
+    for eye in (LEFT, RIGHT):
+        skin = laid_on_globe(skin, centres[eye], eye)
+    return skin, points, base, centres, scale
+
+
+@cache
+def _unit_displacement(name: str) -> tuple[Ints, Floats32, Ints, Floats32]:
+    """A face unit on the refined skin (rows, mm in the head frame) and on the mouth, for a body of scale 1."""
+    body = assets.load()
+    target = body.targets[f"units/{name}"]
+    dense = np.zeros((body.vertices, 3), np.float32)
+    real = target.rows < body.vertices
+    dense[target.rows[real]] = target.delta_dm[real] * np.array([-100, -100, 100]) @ FACE_FROM_MESH.T
+    skin, mouth = topology().refine @ dense, _mouth().refine @ dense
+    keep = np.ones(len(skin), np.float32)
+    for eye in (LEFT, RIGHT):
+        keep[lid_map(eye).skin] -= lid_map(eye).motion
+    skin *= keep[:, None]
+    rows, mouth_rows = (np.flatnonzero(np.abs(d).max(axis=1) > 0.01).astype(np.int32) for d in (skin, mouth))
+    return rows, skin[rows].astype(np.float32), mouth_rows, mouth[mouth_rows].astype(np.float32)
+
+
+# Clothes -------------------------------------------------------------------------------------------------------------
+
+Neckline = Literal["crew", "vee", "scoop", "turtleneck", "collar"]
+NECKLINES: dict[Neckline, float] = {"crew": 0.38, "vee": 0.14, "scoop": 0.1, "turtleneck": 0.08, "collar": 0.3}
+"""How many people wear which."""
+SLEEVES = {"short": 0.28, "half": 0.62, "long": 0.96}
+"""Length of a sleeve as a share of the arm from shoulder to wrist."""
+HIDDEN_MM = 14.0
+"""Skin that lies further below the edge of the clothes than this is not drawn."""
+CLOTH_MM, HEM_MM, COLLAR_MM = 7.5, -1.0, 15.0
+"""How far off the skin cloth, the inside of its edges and a turned-down collar are."""
+COLLAR_FALL_MM = 34.0
+LOOSEST_MM = 24.0
+"""What smoothing the cloth over the body may add to that at most."""
+SMOOTHING = 96
+"""Steps of smoothing that turn a body into what hangs over it."""
+FOLD_MM = 1.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Garment:
+    """A piece of clothing as a part of the skin, cut along its edges; the same for everyone who wears this cut."""
+
+    from_skin: sparse.csr_matrix
+    """(cloth vertices, skin vertices)"""
+    smooth: sparse.csr_matrix
+    """(cloth vertices, cloth vertices) eight steps of smoothing"""
+    neutral_mm: Floats
+    offset_mm: Floats
+    least_mm: Floats
+    """How near each vertex may come to the skin; below 0 where no skin is drawn, so that a bust is rounded off"""
+    loose: NDArray[np.bool_]
+    """Cloth that may stand off further: all but hems and collars"""
+    triangles: Ints
+    skin_triangles: Ints
+    """What is left of the skin's"""
+    cover: Floats32
+    """(skin vertices,) 1 where the garment covers them"""
+
+
+@cache
+def _garment(neckline: Neckline, sleeve: str) -> _Garment:
+    """Cut the mean person's skin along a neckline and the ends of the sleeves."""
+    skin = neutral_mm().astype(np.float64)
+    depth = np.minimum(_below_neckline(skin, neckline), _inside_sleeve(skin, SLEEVES[sleeve]))
+    matrix, cut = _clip(topology().triangles, depth)
+    finer, cut = _split(cut, matrix.shape[0])
+    matrix = _neighbours(cut, finer.shape[0]) @ finer @ matrix
+    arms = [k for k, bone in enumerate(assets.BONES) if bone.startswith(("upperarm", "lowerarm"))]
+    sleeves = np.asarray((matrix @ topology().weights[:, arms]).sum(axis=1)).ravel()
+    rim = _rim(cut)
+    count = matrix.shape[0]
+    place = matrix @ skin
+    edge = np.unique(rim)
+    offset = [np.full(count, CLOTH_MM), np.full(len(edge), HEM_MM)]
+    parts = [cut, _band(rim, edge, count)]
+    sources = [np.arange(count), edge]
+    if neckline == "collar":
+        throat = edge[place[edge, 1] < _neck_point()[1] + 120]
+        sources.append(cKDTree(place).query(place[throat] + _collar_fall(place[throat] - _neck_point()))[1])
+        offset.append(np.full(len(throat), COLLAR_MM))
+        parts.append(_band(rim, throat, count + len(edge))[:, ::-1])
+    rows = np.concatenate(sources)
+    return _Garment(
+        from_skin=matrix[rows].astype(np.float32),
+        smooth=_eighth_power(_neighbours(cut, count)),
+        neutral_mm=place[rows],
+        offset_mm=np.concatenate(offset),
+        least_mm=np.where(sleeves > 0.3, 3.5, 2.5 - 25 * _smoothstep((matrix @ depth - 30) / 50))[rows],
+        loose=np.arange(len(rows)) < count,
+        triangles=np.concatenate(parts).astype(np.int32),
+        skin_triangles=topology().triangles[~(depth[topology().triangles] > HIDDEN_MM).all(axis=1)],
+        cover=(depth > 0).astype(np.float32),
+    )
+
+
+def _collar_fall(edge: Floats) -> Floats:
+    """From the edge of an open neckline to the edge of the collar that is turned down over it."""
+    away = edge * [1.0, 0.0, 0.4]
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    narrow = np.where(edge[:, 2] > 30, _smoothstep(np.abs(edge[:, 0]) / 30), 1)
+    return np.asarray(COLLAR_FALL_MM * narrow[:, None] * (0.75 * away + [0, 0.65, 0]))
+
+
+def _drape(garment: _Garment, skin_mm: Floats, rng: np.random.Generator) -> Floats32:
+    """How far each vertex of a garment stands off one person's skin (n,), mm: smoothed over hollows, with folds."""
+    count = int(garment.loose.sum())
+    skin_normals = _normals(skin_mm.astype(np.float32), topology().triangles)
+    close = garment.from_skin[:count] @ skin_mm
+    smoothed = close
+    for _ in range(SMOOTHING // 8):
+        smoothed = garment.smooth @ smoothed
+    outward = ((smoothed - close) * (garment.from_skin[:count] @ skin_normals)).sum(axis=1)
+    folds = np.zeros(count)
+    for _ in range(4):
+        direction, phase = unit(rng.normal(size=3) * [0.6, 1, 0.6]), rng.uniform(0, 2 * np.pi, 2)
+        bend = 0.7 * np.sin(garment.neutral_mm[:count] @ unit(rng.normal(size=3)) / 45 + phase[0])
+        folds += 1 - np.abs(np.sin(garment.neutral_mm[:count] @ direction / rng.uniform(22, 45) + bend + phase[1]))
+    offset = garment.offset_mm.copy()
+    offset[:count] += np.minimum(outward, LOOSEST_MM) + FOLD_MM * (folds - 1)
+    return np.where(garment.loose, np.maximum(offset, garment.least_mm), offset).astype(np.float32)
+
+
+@cache
+def _neck_point() -> Floats:
+    """Where the neck of the mean person starts, head frame."""
+    return np.asarray(_rest(mean_person())[1][assets.BONES.index("neck01")])
+
+
+def _below_neckline(skin: Floats, kind: Neckline) -> Floats:
+    """How far below a neckline vertices of the neutral skin lie, mm."""
+    x, y, z = (skin - _neck_point()).T
+    front = _smoothstep((z - 10) / 60)
+    line = 8 + 0.42 * z
+    if kind == "turtleneck":
+        line -= 48
+    elif kind == "vee":
+        line += front * 85 * np.clip(1 - np.abs(x) / 75, 0, 1)
+    elif kind == "scoop":
+        line += front * 55 * np.clip(1 - (x / 95) ** 2, 0, 1)
+    elif kind == "collar":
+        line += front * 75 * np.clip(1 - np.abs(x) / 45, 0, 1) - 16
+    shoulder = np.hypot(x, z - 10) - 78
+    if kind == "scoop":
+        return y - line
+    return np.maximum(y - line, np.minimum.reduce([shoulder, 0.8 * (y + 45), 45 - z]))
+
+
+def _inside_sleeve(skin: Floats, share: float) -> Floats:
+    """How far above the end of the sleeves vertices of the neutral skin lie, mm along the arm."""
+    points = _rest(mean_person())[1]
+    weights = topology().weights
+    inside = np.full(len(skin), 1e3)
+    for side in SIDES:
+        shoulder, elbow, wrist = (
+            points[assets.BONES.index(f"{bone}.{side}")] for bone in ("upperarm01", "lowerarm01", "wrist")
+        )
+        upper, fore = unit(elbow - shoulder), unit(wrist - elbow)
+        length = float(np.linalg.norm(elbow - shoulder))
+        before = (skin - elbow) @ (upper + fore) < 0
+        along = np.where(before, (skin - shoulder) @ upper, length + (skin - elbow) @ fore)
+        arm = [k for k, bone in enumerate(assets.BONES) if bone.endswith(f".{side}") and "clavicle" not in bone]
+        on_arm = np.asarray(weights[:, arm].sum(axis=1)).ravel() > 0.5
+        inside[on_arm] = (share * (length + float(np.linalg.norm(wrist - elbow))) - along)[on_arm]
+    return inside
+
+
+def _clip(triangles: Ints, depth: Floats) -> tuple[sparse.csr_matrix, Ints]:
+    """The part of a mesh where `depth` is positive: the matrix that computes its vertices, and its triangles."""
+    inside = depth > 0
+    count = inside[triangles].sum(axis=1)
+    # Turn each cut triangle so that the corner that is alone on its side comes first.
+    tip = _rolled(triangles[count == 1], np.argmax(inside[triangles[count == 1]], axis=1))
+    stump = _rolled(triangles[count == 2], np.argmin(inside[triangles[count == 2]], axis=1))
+    # Crossed edges, from inside to outside.
+    crossed = np.concatenate([tip[:, [0, 1]], tip[:, [0, 2]], stump[:, [1, 0]], stump[:, [2, 0]]])
+    pairs, place = np.unique(crossed, axis=0, return_inverse=True)
+    p, q, r, s = np.split(place.ravel() + len(depth), np.cumsum([len(tip), len(tip), len(stump)]))
+    cut = np.concatenate(
+        [
+            triangles[count == 3],
+            np.stack([tip[:, 0], p, q], axis=1),
+            np.stack([stump[:, 1], stump[:, 2], s], axis=1),
+            np.stack([stump[:, 1], s, r], axis=1),
+        ]
+    )
+    far = depth[pairs[:, 0]] / (depth[pairs[:, 0]] - depth[pairs[:, 1]])
+    between = sparse.csr_matrix(
+        (np.stack([1 - far, far], axis=1).ravel(), (np.repeat(np.arange(len(pairs)), 2), pairs.ravel())),
+        shape=(len(pairs), len(depth)),
+    )
+    matrix = sparse.vstack([sparse.identity(len(depth)), between]).tocsr()
+    used, flat = np.unique(cut, return_inverse=True)
+    return matrix[used], flat.reshape(-1, 3).astype(np.int32)
+
+
+def _rolled(triangles: Ints, first: NDArray[np.intp]) -> Ints:
+    return np.take_along_axis(triangles, (first[:, None] + np.arange(3)) % 3, axis=1)
+
+
+def _split(triangles: Ints, count: int) -> tuple[sparse.csr_matrix, Ints]:
+    """Every triangle in four, at the middles of its sides."""
+    ends = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    edges, edge_of = np.unique(ends, axis=0, return_inverse=True)
+    a, b, c = triangles.T
+    ab, bc, ca = count + edge_of.reshape(-1, 3).T
+    small = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    middles = _rows(np.repeat(np.arange(len(edges)), 2), edges.ravel(), (len(edges), count), 0.5)
+    return sparse.vstack([sparse.identity(count), middles]).tocsr(), small.astype(np.int32)
+
+
+def _neighbours(triangles: Ints, count: int) -> sparse.csr_matrix:
+    """One step of smoothing: halfway to the mean of the neighbours; on the rim, of the neighbours along it."""
+    sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    rim = _rim(triangles)
+    on_rim = np.zeros(count, bool)
+    on_rim[rim] = True
+    links = np.concatenate([sides[~on_rim[sides[:, 0]]], sides[~on_rim[sides[:, 1]]][:, ::-1], rim, rim[:, ::-1]])
+    links = np.unique(links, axis=0)
+    degree = np.maximum(np.bincount(links[:, 0], minlength=count), 1)
+    mean = sparse.csr_matrix((1 / degree[links[:, 0]], (links[:, 0], links[:, 1])), shape=(count, count))
+    return (0.5 * sparse.identity(count) + 0.5 * mean).tocsr()
+
+
+def _eighth_power(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    for _ in range(3):
+        matrix = matrix @ matrix
+        matrix.data[np.abs(matrix.data) < 1e-4] = 0
+        matrix.eliminate_zeros()
+    return sparse.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
+
+
+def _rim(triangles: Ints) -> Ints:
+    """Directed edges (e, 2) that belong to one triangle alone."""
+    sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    _, first, times = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
+    return sides[first[times == 1]]
+
+
+def _band(rim: Ints, vertices: Ints, first: int) -> Ints:
+    """Triangles from the rim's edges to copies of some of its vertices, numbered from `first` on."""
+    copy = {int(v): first + k for k, v in enumerate(vertices)}
+    pairs = [(a, b, copy[a], copy[b]) for a, b in rim.tolist() if a in copy and b in copy]
+    return np.array([t for a, b, c, d in pairs for t in ((b, a, c), (b, c, d))], np.int32).reshape(-1, 3)
+
+
+# Posture -------------------------------------------------------------------------------------------------------------
+
+RECLINE_DEG = 12.0
+"""How far the backrest, and so the torso, leans back."""
+LEAN = 0.85
+"""Share of the head's travel that the torso follows, about the hips."""
+TORSO_YAW = 0.12
+"""Share of the head's yaw that the torso takes."""
+NECK = {"neck01": 0.25, "neck02": 0.5, "neck03": 0.75, "head": 1.0}
+"""Share of the head's rotation against the torso that each bone has taken."""
+TWIST = {"lowerarm01": 0.2, "lowerarm02": 0.65}
+"""Share of the hand's turn about the forearm that each bone of the forearm takes."""
+REACH = 0.995
+"""An arm straightens no further than this share of its length."""
+SHRUG_DEG = 14.0
+"""How far a shoulder goes towards what the arm cannot reach."""
+ELBOW = (0.55, 0.8, -0.25)
+"""Where elbows point: outward, down, back."""
+LAP_MM = (95.0, -70.0, 270.0)
+"""A resting wrist against the hips: outward, down, forward."""
+KNUCKLES_DEG, MIDDLE_DEG, TIP_DEG = (-8.0, 78.0), (-8.0, 92.0), (-4.0, 60.0)
+"""Bend of a finger's joints, flat and curled."""
+THUMB_DEG = ((0.0, 22.0), (-5.0, 32.0), (-8.0, 48.0))
+PALM_MM = (0.0, 26.0, 85.0)
+"""From the wrist to what is gripped, in the hand's frame."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandTarget:
+    """Where a wrist goes. The hand's frame: z from the wrist to the fingers, y out of the palm, x = y cross z."""
+
+    wrist_mm: Floats
+    """(3,) car frame"""
+    rotation: Floats | None = None
+    """(3, 3) car from hand; None leaves the hand in line with the forearm."""
+    curl: float = 0.3
+    """0 flat, 1 a fist or around a rim."""
+
+    @classmethod
+    def gripping(cls, point_mm: Floats, fingers: Floats, palm: Floats, curl: float) -> "HandTarget":
+        """A hand with `point_mm` in its palm, the fingers towards `fingers`, the palm facing `palm`."""
+        y = unit(palm)
+        x = unit(np.cross(y, fingers))
+        rotation = np.stack([x, y, np.cross(x, y)], axis=1)
+        return cls(np.asarray(point_mm) - rotation @ np.array(PALM_MM), rotation, curl)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posture:
+    """One instant of a body."""
+
+    head_rotation: Floats = field(default_factory=lambda: np.eye(3))
+    """(3, 3) car from head"""
+    eye_mid_mm: Floats = field(default_factory=lambda: np.zeros(3))
+    """(3,) car frame"""
+    eye_elevation_deg: tuple[float, float] = (0.0, 0.0)
+    eye_azimuth_deg: tuple[float, float] = (0.0, 0.0)
+    """Left and right optical axis in the head frame; the lids follow."""
+    lid_closure: tuple[float, float] = (0.0, 0.0)
+    """0 as open as the gaze allows, 1 closed"""
+    expression: Mapping[str, float] = field(default_factory=dict)
+    """Face units and their weights. Of those that move the lids only eyeWide and eyeSquint count."""
+    jaw_open: float = 0.0
+    hands: tuple[HandTarget | None, HandTarget | None] = (None, None)
+    """Left and right; None rests the hand in the lap."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PosedBody:
+    """A body in the car frame."""
+
+    skin: Mesh
+    """Its vertices are those of `Body.neutral_mm`; triangles under clothes are left out."""
+    clothes: Mesh
+    teeth: Mesh
+    eye_centres_mm: Floats
+    """(2, 3) left and right globe"""
+    lid_margins_mm: Floats
+    """(2 eyes, upper and lower, k, 3) from the inner corner to the outer, along the edge that carries the lashes"""
+    head_rotation: Floats
+    """(3, 3) car from head"""
+    head_origin_mm: Floats
+    """(3,) midway between the eyeball centres"""
+
+
+class Body:
+    """The body of one person."""
+
+    neutral_mm: Floats32
+    """(n, 3) the mean head's skin, the same for everyone"""
+    triangles: Ints
+    """(m, 3) of the skin that clothes leave bare"""
+    masks: dict[str, Floats32]
+    """(n,) from 0 to 1: lips, eyelids, ears, inside_mouth, fingernails, hands, clothes, conjunctiva, and ao, the share
+    of its surroundings that the skin sees"""
+    rest_mm: Floats32
+    """(n, 3) this person's skin at rest, head frame"""
+    eye_centres_mm: Floats
+    """(2, 3) left and right globe at rest, head frame"""
+
+    def __init__(self, person: Person) -> None:
+        """Shape the body. Raises KeyError if `person.shape` names a target that the assets lack."""
+        rest, points, base, self.eye_centres_mm, self._scale = _rest(person)
+        self.rest_mm, self.neutral_mm = rest.astype(np.float32), neutral_mm()
+        self._mouth_mm = (_mouth().refine @ base).astype(np.float32)
+        self._lids = tuple(
+            Lids(rest, self.eye_centres_mm[eye], eye, person.lid_opening_mm) for eye in (LEFT, RIGHT)
+        )
+        self._joints = {bone: points[k] for k, bone in enumerate(assets.BONES)}
+        self._hands = tuple(_Hand(points, side) for side in SIDES)
+        habit = np.random.default_rng([person.seed, 5])
+        neckline = tuple(NECKLINES)[habit.choice(len(NECKLINES), p=list(NECKLINES.values()))]
+        sleeve = tuple(SLEEVES)[habit.choice(3, p=[0.4, 0.12, 0.48])]
+        self._garment = _garment(neckline, sleeve)
+        self._drape_mm = _drape(self._garment, rest, habit)
+        self.triangles = self._garment.skin_triangles
+        rings = topology().rings.min(axis=0)
+        self.masks = {
+            **topology().masks,
+            "clothes": self._garment.cover,
+            "conjunctiva": (rings < MARGIN_RING - 1).astype(np.float32),
+        }
+        self._cloth = Surface(person.clothes_rgb, infrared=float(habit.uniform(0.25, 0.7)), roughness=0.9, specular=0.02)
+        upright = self._bones(rotation_x(RECLINE_DEG), np.eye(3), (None, None))
+        self._hips_mm = -upright["head"].apply(np.zeros(3)) + upright["root"].apply(self._joints["root"])
+
+    def pose(self, posture: Posture) -> PosedBody:
+        """The body in a posture."""
+        local, mouth = self.rest_mm.copy(), self._mouth_mm.copy()
+        self._express(local, mouth, {**posture.expression, "jawOpen": posture.jaw_open})
+        for eye, lids in enumerate(self._lids):
+            around = lid_map(eye)
+            moved = lids.moved(
+                posture.eye_elevation_deg[eye],
+                posture.eye_azimuth_deg[eye],
+                float(np.clip(posture.lid_closure[eye], 0, 1)),
+                *(posture.expression.get(f"{unit_}{('Left', 'Right')[eye]}", 0.0) for unit_ in ("eyeWide", "eyeSquint")),
+            )
+            local[around.skin] += (moved - self.rest_mm[around.skin]).astype(np.float32)
+        bones = self._place(posture)
+        skin = _skinned(local, topology().weights, bones)
+        normals = _normals(skin, topology().triangles)
+        head = bones["head"]
+        centres = head.apply(self.eye_centres_mm)
+        mouth_car = head.apply(mouth).astype(np.float32)
+        cloth = self._garment.from_skin @ skin + self._drape_mm[:, None] * (self._garment.from_skin @ normals)
+        return PosedBody(
+            skin=Mesh(skin, self.triangles, normals, Surface((1.0, 1.0, 1.0), 1.0, 0.5), Part.SKIN),
+            clothes=Mesh(
+                cloth, self._garment.triangles, _normals(cloth, self._garment.triangles), self._cloth, Part.CLOTHES
+            ),
+            teeth=Mesh(
+                mouth_car,
+                _mouth().triangles,
+                _normals(mouth_car, _mouth().triangles),
+                Surface((1.0, 1.0, 1.0), 0.6, 0.3),
+                Part.SKIN,
+                _mouth().colours,
+            ),
+            eye_centres_mm=centres,
+            lid_margins_mm=np.stack([_margins(skin, eye) for eye in (LEFT, RIGHT)]),
+            head_rotation=posture.head_rotation,
+            head_origin_mm=np.asarray(posture.eye_mid_mm, dtype=np.float64),
+        )
+
+    def _express(self, skin: Floats32, mouth: Floats32, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
+            if abs(weight) > 1e-3 and not name.startswith(("eyeBlink", "eyeLook", "eyeWide", "eyeSquint")):
+                rows, delta, mouth_rows, mouth_delta = _unit_displacement(name)
+                skin[rows] += np.float32(weight * self._scale) * delta
+                mouth[mouth_rows] += np.float32(weight * self._scale) * mouth_delta
+
+    def _place(self, posture: Posture) -> "dict[str, _Bone]":
+        """Bones in the car frame, with the eyes exactly where the posture wants them."""
+        mid = np.asarray(posture.eye_mid_mm, dtype=np.float64)
+        lean = rotation_between(-self._hips_mm, LEAN * mid - self._hips_mm)
+        yaw = facing_angles_deg(np.diag([-1.0, 1.0, -1.0]) @ posture.head_rotation)[0]
+        torso = rotation_y(TORSO_YAW * yaw) @ lean @ rotation_x(RECLINE_DEG)
+        return self._bones(torso, posture.head_rotation, posture.hands, mid)
+
+    def _bones(
+        self,
+        torso: Floats,
+        head: Floats,
+        hands: tuple[HandTarget | None, HandTarget | None],
+        mid: Floats | None = None,
+    ) -> "dict[str, _Bone]":
+        """The chain from the hips up, shifted so that the eyes' midpoint is at `mid` (left alone if None), and arms."""
+        joints = self._joints
+        bones = {"root": _Bone(torso, joints["root"] - torso @ joints["root"])}
+        for bone in ("spine05", "spine04", "spine03", "spine02", "spine01"):
+            bones[bone] = bones["root"]
+        turn = Rotation.from_matrix(torso.T @ head).as_rotvec()
+        below = bones["spine01"]
+        for bone, share in NECK.items():
+            rotation = torso @ Rotation.from_rotvec(share * turn).as_matrix() if share < 1 else head
+            below = bones[bone] = below.joined(joints[bone], rotation)
+        if mid is not None:
+            shift = mid - bones["head"].apply(np.zeros(3))
+            bones = {name: _Bone(bone.rotation, bone.shift + shift) for name, bone in bones.items()}
+            for side, target, hand in zip((LEFT, RIGHT), hands, self._hands, strict=True):
+                bones |= self._arm(side, bones["spine01"], target or self._in_lap(side, bones["root"]), hand)
+        return bones
+
+    def _in_lap(self, side: int, root: "_Bone") -> HandTarget:
+        outward = -1 if side == LEFT else 1
+        hips = root.apply(self._joints["root"])
+        wrist = hips + self._scale * np.array([outward * LAP_MM[0], LAP_MM[1], LAP_MM[2]])
+        fingers, palm = np.array([-0.35 * outward, 0.25, 1.0]), np.array([-0.3 * outward, 1.0, 0.0])
+        aligned = HandTarget.gripping(wrist, fingers, palm, 0.35)
+        return HandTarget(wrist, aligned.rotation, 0.35)
+
+    def _arm(self, side: int, chest: "_Bone", target: HandTarget, hand: "_Hand") -> "dict[str, _Bone]":
+        """Clavicle to finger tips of one arm: two-bone inverse kinematics."""
+        name, joints = SIDES[side], self._joints
+        clavicle, shoulder, elbow, wrist = (
+            joints[f"{bone}.{name}"] for bone in ("clavicle", "upperarm01", "lowerarm01", "wrist")
+        )
+        upper, fore = float(np.linalg.norm(elbow - shoulder)), float(np.linalg.norm(wrist - elbow))
+        goal = np.asarray(target.wrist_mm, dtype=np.float64)
+        girdle = chest.joined(clavicle, _shrug(chest, clavicle, shoulder, goal, upper + fore) @ chest.rotation)
+        start = girdle.apply(shoulder)
+        outward = np.array([-1 if side == LEFT else 1, 1, 1])
+        bent, end = _bend(start, goal, upper, fore, chest.rotation @ (outward * ELBOW))
+        rest = _arm_frames(shoulder, elbow, wrist)
+        frames = _arm_frames(start, bent, end)
+        upperarm = girdle.joined(shoulder, frames[0] @ rest[0].T)
+        forearm = frames[1] @ rest[1].T
+        rotation = forearm if target.rotation is None else target.rotation @ hand.frame.T
+        along = unit(wrist - elbow)
+        twist = _twist(forearm.T @ rotation, along)
+        bones = {f"clavicle.{name}": girdle, f"shoulder01.{name}": girdle, f"upperarm01.{name}": upperarm}
+        below = upperarm
+        for bone, share in TWIST.items():
+            turned = forearm @ Rotation.from_rotvec(share * twist * along).as_matrix()
+            below = bones[f"{bone}.{name}"] = below.joined(joints[f"{bone}.{name}"], turned)
+        bones[f"wrist.{name}"] = below.joined(wrist, rotation)
+        return bones | hand.fingers(bones[f"wrist.{name}"], float(np.clip(target.curl, 0, 1)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bone:
+    """A rigid motion from the head frame at rest to the car frame."""
+
+    rotation: Floats
+    shift: Floats
+
+    def apply(self, points: Floats | Floats32) -> Floats:
+        return np.asarray(points @ self.rotation.T + self.shift)
+
+    def joined(self, joint: Floats, rotation: Floats) -> "_Bone":
+        """A bone that hangs on this one at a joint and has its own rotation."""
+        return _Bone(rotation, self.apply(joint) - rotation @ joint)
+
+
+class _Hand:
+    """The joints of one hand at rest: its frame, and how its fingers bend."""
+
+    def __init__(self, points: Floats, side: str) -> None:
+        self._side = side
+        bone = {name: points[assets.BONES.index(f"{name}.{side}")] for name in _hand_bones()}
+        along = bone["finger3-1"] - bone["wrist"]
+        across = bone["finger2-1"] - bone["finger5-1"]
+        across = across if side == "L" else -across
+        z = unit(along)
+        y = unit(np.cross(z, across))
+        self.frame = np.stack([np.cross(y, z), y, z], axis=1)
+        """(3, 3) head frame at rest from the hand's frame"""
+        self._joints = bone
+        self._axes: dict[str, Floats] = {}
+        for finger in range(1, 6):
+            tip = points[assets.POINTS.index(f"tip:{side.lower()}-finger-{finger}")]
+            chain = [bone[f"finger{finger}-{k}"] for k in (1, 2, 3)] + [tip]
+            for k in range(3):
+                way = unit(chain[k + 1] - chain[k])
+                inward = y if finger > 1 else unit(y + unit(bone["finger5-1"] - bone["finger2-1"]) + 0.3 * z)
+                self._axes[f"finger{finger}-{k + 1}"] = unit(np.cross(way, inward))
+
+    def fingers(self, wrist: _Bone, curl: float) -> dict[str, _Bone]:
+        """Bones of the fingers, bent."""
+        bones = {}
+        for finger in range(1, 6):
+            below = wrist
+            ranges = THUMB_DEG if finger == 1 else (KNUCKLES_DEG, MIDDLE_DEG, TIP_DEG)
+            for k, (flat, bent) in enumerate(ranges, 1):
+                name = f"finger{finger}-{k}"
+                angle = np.radians(flat + curl * (bent - flat))
+                rotation = below.rotation @ Rotation.from_rotvec(angle * self._axes[name]).as_matrix()
+                below = bones[f"{name}.{self._side}"] = below.joined(self._joints[name], rotation)
+        return bones
+
+
+def _hand_bones() -> tuple[str, ...]:
+    return ("wrist", *(f"finger{finger}-{k}" for finger in range(1, 6) for k in range(1, 4)))
+
+
+def _shrug(chest: _Bone, clavicle: Floats, shoulder: Floats, goal: Floats, length: float) -> Floats:
+    """Rotation of the shoulder girdle in the car frame, towards a goal that the arm can hardly reach."""
+    pivot, start = chest.apply(clavicle), chest.apply(shoulder)
+    lack = float(np.clip(np.linalg.norm(goal - start) / length - 0.8, 0, 0.4)) / 0.4
+    axis = np.cross(start - pivot, goal - pivot)
+    if np.linalg.norm(axis) < 1e-6:
+        return np.eye(3)
+    return np.asarray(Rotation.from_rotvec(np.radians(SHRUG_DEG * lack) * unit(axis)).as_matrix())
+
+
+def _bend(start: Floats, goal: Floats, upper: float, fore: float, pole: Floats) -> tuple[Floats, Floats]:
+    """Elbow and wrist of an arm that reaches for a goal, the elbow on the side of `pole`."""
+    way = goal - start
+    distance = float(np.clip(np.linalg.norm(way), 1.05 * abs(upper - fore) + 60, REACH * (upper + fore)))
+    n = unit(way) if np.linalg.norm(way) > 1e-6 else np.array([0.0, 0.0, 1.0])
+    side = unit(pole - n * (n @ pole))
+    along = (upper**2 - fore**2 + distance**2) / (2 * distance)
+    return start + n * along + side * np.sqrt(max(upper**2 - along**2, 0.0)), start + n * distance
+
+
+def _arm_frames(shoulder: Floats, elbow: Floats, wrist: Floats) -> tuple[Floats, Floats]:
+    """Frames of the upper arm and the forearm: along the bone, along the elbow's hinge, across."""
+    upper, fore = unit(elbow - shoulder), unit(wrist - elbow)
+    hinge = unit(np.cross(upper, fore))
+    return tuple(np.stack([way, hinge, np.cross(way, hinge)], axis=1) for way in (upper, fore))  # type: ignore[return-value]
+
+
+def _twist(rotation: Floats, axis: Floats) -> float:
+    """The part of a rotation that turns about an axis, radians, between -pi and pi."""
+    quaternion = Rotation.from_matrix(rotation).as_quat()
+    angle = 2 * np.arctan2(quaternion[:3] @ axis, quaternion[3])
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
+
+
+def _skinned(points: Floats32, weights: sparse.csr_matrix, bones: Mapping[str, _Bone]) -> Floats32:
+    """Linear blend skinning."""
+    motions = np.array([np.column_stack([bones[b].rotation, bones[b].shift]).ravel() for b in assets.BONES])
+    blended = (weights @ motions.astype(np.float32)).reshape(-1, 3, 4)
+    return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], points) + blended[:, :, 3])
+
+
+def _normals(vertices: Floats32, triangles: Ints) -> Floats32:
+    """Unit normals of vertices, each triangle counted by its area."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    normals = np.stack(
+        [sum(np.bincount(triangles[:, k], faces[:, axis], len(vertices)) for k in range(3)) for axis in range(3)], axis=1
+    )
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.where(length > 1e-12, normals / np.maximum(length, 1e-12), [0, 0, 1]).astype(np.float32)
+
+
+def _margins(skin: Floats32, eye: int) -> Floats:
+    """Upper and lower margin (2, MARGIN_POINTS, 3) from the inner corner to the outer."""
+    lids = lid_map(eye)
+    outer = int(lids.upper.sum()) - 1
+    upper, lower = lids.loop[: outer + 1], np.append(lids.loop[:1], lids.loop[: outer - 1 : -1])
+    curves = []
+    for rows in (upper, lower):
+        points = skin[rows].astype(np.float64)
+        length = np.append(0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
+        places = np.linspace(0, length[-1], MARGIN_POINTS)
+        curves.append(np.stack([np.interp(places, length, points[:, k]) for k in range(3)], axis=1))
+    return np.stack(curves)

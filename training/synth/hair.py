@@ -1,4 +1,4 @@
-"""Hair as ribbons: head hair, beards, brows and lashes that grow out of a person's own skin.
+"""Hair as ribbons: head hair, beards and lashes that grow out of a person's own skin.
 
 Roots are scattered evenly (Poisson-like) inside a hairline drawn on the mean head, so that it follows every shape of
 head. From each root a lock of hair is grown step by step: it turns towards the direction field of its haircut, is
@@ -10,12 +10,14 @@ In infrared light pigment fades: black hair reflects about a quarter, dark brown
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from dashgaze.training.synth.accessories import Fit, HeadSurface, under_headwear
+from dashgaze.training.synth.body import Body
 from dashgaze.training.synth.records import LEFT, RIGHT, Person, Rgb, Strands
 
 Array = NDArray[np.float32]
@@ -23,32 +25,23 @@ Rng = np.random.Generator
 
 MOST_RIBBONS = 6000
 BEARD_RIBBONS = 1300
-BROW_RIBBONS = 130
-"""Of each brow."""
+UNDERCOAT_RIBBONS = 700
 EYE_CONE_DEG = 42.0
 """No hair of the head comes nearer to the line straight out of an eye."""
 GREY: Rgb = (0.40, 0.39, 0.37)
 CENTRE_MM = np.array([0.0, -10.0, -70.0], np.float32)
 """Middle of the mean head's skull: hairlines are curves of elevation over azimuth around it."""
 MM_PER_DEG = 1.6
+LONG_MM = 90.0
+"""Longer hair falls."""
 
 AZIMUTH_DEG = np.array([0, 15, 30, 42, 52, 60, 66, 71, 76, 84, 92, 102, 110, 125, 150, 180], np.float32)
 """From the front, by the ear (about 85 to 105), to the nape."""
-HAIRLINE_DEG = np.array([40, 41, 39, 33, 25, 17, 6, -8, -15, -3, 3, 2, -22, -42, -52, -54], np.float32)
+HAIRLINE_DEG = np.array([40, 40, 38, 30, 21, 11, -2, -12, -18, -3, 2, 0, -19, -44, -52, -54], np.float32)
 RECEDING = np.array([0.55, 0.8, 1.0, 0.95, 0.6, 0.25, 0.08, 0, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
-SIDEBURN_DEG = np.array([0, 0, 0, 0, 0, 0, -6, -10, -9, 0, 0, 0, 0, 0, 0, 0], np.float32)
+SIDEBURN_DEG = np.array([0, 0, 0, 0, 0, 0, -5, -6, -5, 0, 0, 0, 0, 0, 0, 0], np.float32)
 
 Flow = Literal["whorl", "parted", "back", "forward", "up", "gathered"]
-
-
-class BodyShape(Protocol):
-    """What is needed of `body.Body`."""
-
-    neutral_mm: Array
-    rest_mm: Array
-    triangles: NDArray[np.int32]
-    masks: dict[str, Array]
-    eye_centres_mm: NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +69,8 @@ class Cut:
     pieces: int = 1
     """Ribbons that make up one lock."""
     points: int = 8
-    rim: bool = False
-    """Sides and back only."""
+    ends_mm: float | None = None
+    """Height at which falling hair is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +107,33 @@ class Rooted:
         return replace(self.strands, points_mm=roots[:, None] + turned)
 
 
-def strands(person: Person, body: BodyShape) -> Strands | None:
+def strands(person: Person, body: Body) -> Strands | None:
     """Hair of the head in the head frame, cut off where a hat or scarf covers it; None where nothing is to be seen."""
     if person.headwear == "headscarf" or (person.hair_style == "bald" and person.hair_length < 0.15):
         return None
     rng = np.random.default_rng([person.seed, 701])
     cut, texture = cut_of(person, rng), texture_of(person, rng)
     fit = Fit(body)
-    surface = HeadSurface(body)
+    falls = cut.top_mm > LONG_MM and cut.tail == "none"
+    surface = HeadSurface(body, ears=falls and not cut.tucked)
+    if falls and texture.wavelength_mm < 70 and texture.wave_mm > 2:
+        cut = replace(cut, pieces=4 if texture.wavelength_mm < 40 else 3, points=10, width_mm=cut.width_mm + 0.2)
     budget = MOST_RIBBONS - (BEARD_RIBBONS if person.facial_hair in _BEARDED else 0)
     if texture.kinky and cut.tail == "none" and cut.lift_mm > 6:
+        cut = replace(cut, pieces=1)
         return _finished(person, body, fit, _cloud(person, body, surface, cut, budget, rng), cut, rng)
-    locks = budget // cut.pieces if cut.tail == "none" else int(budget * 0.7) // cut.pieces
+    under = UNDERCOAT_RIBBONS if cut.top_mm > 20 else 0
+    locks = (budget - under if cut.tail == "none" else int(budget * 0.7) - under) // cut.pieces
     roots = _scatter(body, _scalp_density(person, body, cut), locks, rng)
     curves = _grown(person, roots, surface, fit, cut, texture, rng)
     grown = _styled(person, curves, roots, cut, texture, rng)
     if cut.tail != "none":
-        grown = _joined(grown, _tail(person, fit, cut, texture, budget - len(grown.points_mm), rng))
-    return _finished(person, body, fit, grown, cut, rng)
+        grown = _joined(grown, _tail(person, fit, cut, texture, budget - under - len(grown.points_mm), rng))
+    finished = _finished(person, body, fit, grown, cut, rng)
+    if not under:
+        return finished
+    low = _finished(person, body, fit, _undercoat(person, body, surface, fit, cut, under, rng), replace(cut, pieces=1), rng)
+    return low if finished is None else finished if low is None else _joined(finished, low)
 
 
 def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
@@ -145,6 +147,7 @@ def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
     depth = elevation - np.interp(azimuth, AZIMUTH_DEG, line)
     if person.hair_style == "bald":
         upper = np.interp(azimuth, [0, 60, 75, 95, 180], [-90, -60, 20, 26, 22])
+        upper = upper + 3 * np.sin(neutral_mm[:, 2] * 0.21)
         depth = np.minimum(depth, upper - elevation)
     elif person.male > 0.5 and person.hairline > 0.55:  # thin at the crown
         crown = np.hypot(neutral_mm[:, 0], neutral_mm[:, 2] + 125) - 70 * (person.hairline - 0.55) / 0.45
@@ -164,7 +167,7 @@ def hang(head_hair: Strands, head_rotation: NDArray[np.floating]) -> Strands:
     return replace(head_hair, points_mm=points + held * (still - points))
 
 
-def beard(person: Person, body: BodyShape) -> Rooted | None:
+def beard(person: Person, body: Body) -> Rooted | None:
     """Moustache, goatee or full beard; None where it is shaved or only stubble, which the skin shows."""
     if person.facial_hair not in _BEARDED:
         return None
@@ -180,33 +183,8 @@ def beard(person: Person, body: BodyShape) -> Rooted | None:
     points += _frayed(points, (1.6 if curly else 0.7) * min(length / 8, 1.5), rng)
     points = surface.pushed_out(points, 0.2)
     widths = 0.95 * _taper(points.shape[1]) * rng.uniform(0.8, 1.25, (len(points), 1))
-    colours, infrared = _colours(person, roots.depth, rng, grey=min(1.0, person.grey * 1.3))
+    colours, infrared = _colours(person, len(roots.points), rng, grey=min(1.0, person.grey * 1.3))
     return Rooted(_strands(points, widths, colours, infrared), roots.corners, roots.shares)
-
-
-def brow_hairs(person: Person, body: BodyShape) -> Rooted:
-    """Hairs that give the painted brows relief: from the nose outwards, first up, then along the brow."""
-    rng = np.random.default_rng([person.seed, 703])
-    neutral = body.neutral_mm
-    along = (np.abs(neutral[:, 0]) - 11.0) / 43.0
-    middle = -19.0 - 1.6 * person.brow_height - (4.5 + 1.8 * person.brow_arch) * np.sin(np.clip(along, 0, 1) * 2.4)
-    half = np.interp(along, [0, 0.25, 0.7, 1], [3.6, 4.0, 2.6, 0.6]) * (0.75 + 0.25 * person.brow_density)
-    inside = (along > 0) & (along < 1) & (neutral[:, 2] > -25)
-    area = np.where(inside, np.clip(half - np.abs(neutral[:, 1] - middle) + 1.0, 0, 1), 0.0)
-    number = int(2 * BROW_RIBBONS * np.clip(person.brow_density, 0.3, 1.6) / 1.2)
-    roots = _scatter(body, area.astype(np.float32), number, rng)
-    outward = np.sign(roots.neutral[:, 0])
-    steep = np.radians(70 - 75 * (np.abs(roots.neutral[:, 0]) - 11) / 43 + rng.normal(0, 11, len(outward)))
-    heading = np.stack([outward * np.cos(steep), -np.sin(steep), -0.3 * np.cos(steep)], 1)
-    length = rng.uniform(5, 9, (len(outward), 1, 1))
-    t = np.linspace(0, 1, 5)[None, :, None]
-    heading = _unit(heading - (heading * roots.normals).sum(1, keepdims=True) * roots.normals)
-    bent = heading * [1, 0.2, 1]
-    points = roots.points[:, None] + length * (t * heading[:, None] * (1 - 0.5 * t) + 0.5 * t * t * bent[:, None])
-    points += roots.normals[:, None] * (0.9 * np.sin(np.pi * 0.62 * t) + 0.1)
-    widths = 0.42 * _taper(5) * rng.uniform(0.8, 1.2, (len(points), 1))
-    colours, infrared = _colours(person, np.full(len(points), 20.0), rng, grey=0.6 * person.grey)
-    return Rooted(_strands(points, widths, colours * 0.8, infrared * 0.9), roots.corners, roots.shares)
 
 
 def lashes(person: Person, lid_margins_mm: NDArray[np.floating], head_rotation: NDArray[np.floating]) -> Strands:
@@ -262,7 +240,7 @@ def cut_of(person: Person, rng: Rng) -> Cut:
     pick = rng.random()
     match person.hair_style:
         case "bald":
-            return Cut("whorl", 10 + 14 * long, 10 + 14 * long, 4, erect=0.2, rim=True, width_mm=1.0, points=6)
+            return Cut("whorl", 10 + 14 * long, 10 + 14 * long, 4, erect=0.2, width_mm=1.0, points=6)
         case "shaved":
             return Cut("whorl", 2.5 + 5 * long, 2 + 3 * long, 1.2, erect=0.45, width_mm=0.95, points=6, cling=0)
         case "short" if woman:  # pixie
@@ -272,28 +250,32 @@ def cut_of(person: Person, rng: Rng) -> Cut:
         case "short":
             return _short_cut(pick, long, parting)
         case "medium":
-            top, side = 150 + 70 * long, 125 + 70 * long
-            if not woman:
-                top, side = 120 + 60 * long, 85 + 50 * long
-            fringe = bool(woman and pick < 0.35)
-            tucked = bool(rng.random() < 0.35)
-            flow = "back" if pick > 0.8 else "parted"
-            return Cut(flow, top, side, 14, parting_mm=parting, fringe=fringe, tucked=tucked, width_mm=1.8, pieces=2)
+            ends = 45 + 95 * long if woman else 30 + 60 * long
+            flow = "back" if pick > 0.85 else "parted"
+            return Cut(
+                flow,
+                top_mm=190 + ends,
+                side_mm=125 + ends,
+                lift_mm=14,
+                parting_mm=parting,
+                fringe=bool(woman and pick < 0.35),
+                tucked=bool(rng.random() < 0.35),
+                width_mm=1.9,
+                pieces=2,
+                ends_mm=ends,
+            )
         case "long":
-            length = 250 + 150 * long
-            parting *= float(rng.choice([0.2, 1.0]))
-            fringe, tucked = bool(pick < 0.2), bool(rng.random() < 0.4)
             return Cut(
                 "parted",
-                length,
-                length - 30,
-                12,
-                parting_mm=parting,
-                fringe=fringe,
-                tucked=tucked,
-                width_mm=2.1,
+                top_mm=340 + 150 * long,
+                side_mm=290 + 150 * long,
+                lift_mm=13,
+                parting_mm=parting * float(rng.choice([0.2, 1.0])),
+                fringe=bool(pick < 0.2),
+                tucked=bool(rng.random() < 0.4),
+                width_mm=2.2,
                 pieces=2,
-                points=9,
+                points=10,
             )
         case "tied":
             tail: Literal["bun", "ponytail"] = "bun" if pick < 0.5 else "ponytail"
@@ -303,7 +285,7 @@ def cut_of(person: Person, rng: Rng) -> Cut:
 def _short_cut(pick: float, long: float, parting: float) -> Cut:
     side = 9 + 14 * long
     if pick < 0.28:
-        return Cut("parted", 48 + 30 * long, side, 17 + 5 * long, parting_mm=parting * 1.1, turn=0.4)
+        return Cut("parted", 48 + 30 * long, side, 17 + 5 * long, parting_mm=parting * 1.3, turn=0.4)
     if pick < 0.46:
         return Cut("back", 50 + 35 * long, side, 19 + 8 * long, erect=0.6, turn=0.33)
     if pick < 0.66:
@@ -343,8 +325,6 @@ class _Roots:
     neutral: Array
     """The same places on the mean head."""
     normals: Array
-    depth: Array
-    """(n,) distance inside the edge of the hairy area, mm, where it is known."""
     corners: NDArray[np.int32]
     shares: Array
 
@@ -355,7 +335,7 @@ def _angles_deg(neutral_mm: Array) -> tuple[Array, Array]:
     return np.degrees(np.arctan2(np.abs(x), z)), np.degrees(np.arctan2(-y, np.hypot(x, z)))
 
 
-def _scalp_density(person: Person, body: BodyShape, cut: Cut) -> Array:
+def _scalp_density(person: Person, body: Body, cut: Cut) -> Array:
     """Relative number of roots at each skin vertex."""
     neutral = body.neutral_mm
     depth = depth_in_hairline_mm(person, neutral)
@@ -364,13 +344,14 @@ def _scalp_density(person: Person, body: BodyShape, cut: Cut) -> Array:
     azimuth, elevation = _angles_deg(neutral)
     unseen = np.where((azimuth > 135) & (elevation < 60), 0.5, 1.0)
     edge = 1 + 0.8 * (depth < 14) * (cut.top_mm > 30)  # thin hair at the edge shows the skin
+    if cut.flow == "parted":
+        away = np.abs(body.rest_mm[:, 0] - cut.parting_mm)
+        edge = edge + 1.6 * (away < 10) * (elevation > 30) * (azimuth < 120)
     return (density * unseen * edge).astype(np.float32)
 
 
-def _scatter(body: BodyShape, density: Array, number: int, rng: Rng) -> _Roots:
+def _scatter(body: Body, density: Array, number: int, rng: Rng) -> _Roots:
     """About `number` roots, spread evenly by `density` of the skin vertices."""
-    from scipy.spatial import cKDTree
-
     triangles = body.triangles
     corner_density = density[triangles]
     triangles = triangles[corner_density.max(1) > 0]
@@ -396,7 +377,7 @@ def _scatter(body: BodyShape, density: Array, number: int, rng: Rng) -> _Roots:
     order = np.sort(order)
     normals = _unit(face)[chosen[order]].astype(np.float32)
     neutral = np.einsum("nc,ncd->nd", shares[order], body.neutral_mm[corners[order]])
-    return _Roots(points[order], neutral, normals, np.zeros(number, np.float32), corners[order], shares[order])
+    return _Roots(points[order], neutral, normals, corners[order], shares[order])
 
 
 def _grown(
@@ -407,36 +388,45 @@ def _grown(
     depth = depth_in_hairline_mm(person, roots.neutral)
     _, elevation = _angles_deg(roots.neutral)
     top = _smooth(5.0, 38.0, elevation)
-    length = (cut.side_mm + (cut.top_mm - cut.side_mm) * top) * rng.lognormal(0, 0.16, number)
-    length *= 0.55 + 0.45 * _smooth(0, 22, depth) if cut.top_mm < 90 else 1.0
+    length = (cut.side_mm + (cut.top_mm - cut.side_mm) * top) * np.exp(0.16 * rng.normal(0, 1, number).clip(-2, 2))
+    if cut.top_mm < LONG_MM:
+        length *= 0.55 + 0.45 * _smooth(0, 22, depth)
     if cut.fringe:
         length *= np.where((elevation < 62) & (roots.neutral[:, 2] > -45) & (np.abs(roots.neutral[:, 0]) < 50), 0.6, 1)
     layer = rng.random(number) ** 0.8
-    thick = cut.lift_mm * (0.45 + 0.55 * top) * (0.25 + 0.75 * _smooth(0, 30, depth))
+    thick = cut.lift_mm * (0.25 + 0.75 * _smooth(0, 30, depth))
+    thick *= (0.8 + 0.2 * top) if cut.top_mm > LONG_MM else (0.45 + 0.55 * top)
+    if cut.flow == "parted":
+        thick *= 0.3 + 0.7 * _smooth(0, 26, np.abs(roots.points[:, 0] - cut.parting_mm))
     lift = (0.8 + layer * thick).astype(np.float32)
-    steps = int(np.clip(length.max() / 11, 7, 26))
+    steps = int(np.clip(np.percentile(length, 95) / 12, 7, 30))
     step = (length / (steps - 1)).astype(np.float32)[:, None]
     field = _Field(cut, fit, roots, rng)
-    heading = _unit(roots.normals * cut.erect + (1 - cut.erect) * field.at(roots.points, roots.normals))
+    heading = _unit(roots.normals * cut.erect + (1 - cut.erect) * field.at(roots.points, roots.normals, np.zeros(number)))
     heading = _unit(heading + rng.normal(0, 0.12, (number, 3)))
     points = [roots.points.astype(np.float32)]
     height, normals = np.zeros(number, np.float32), roots.normals
     turn = cut.turn * min(1.0, float(step.mean()) / 8 + 0.35)
     for index in range(1, steps):
-        flow = field.at(points[-1], normals)
+        flow = field.at(points[-1], normals, height)
         near = np.clip(1 - (height - lift) / 25, 0, 1)[:, None]
         flow = _unit(flow - (flow * normals).sum(1, keepdims=True) * normals * near)
         heading = _unit((1 - turn) * heading + turn * flow)
         moved = points[-1] + heading * step
         height, normals = surface.above(moved)
         layer_mm = lift * min(1.0, 0.35 + 1.6 * index / (steps - 1))
-        held = cut.cling * (moved[:, 1] < 5) if cut.top_mm > 90 else np.full(number, cut.cling)
-        shift = np.maximum(layer_mm - height, 0) - held * np.clip(height - layer_mm, 0, 12)
-        moved = moved + normals * shift[:, None]
+        held = cut.cling * (moved[:, 1] < 5) if cut.top_mm > LONG_MM else np.full(number, cut.cling)
+        shift = np.maximum(layer_mm - height, 0) - held * np.clip(height - layer_mm, 0, 45)
+        if field.falls:
+            shift -= 0.4 * np.clip(height - layer_mm - 12, 0, 60) * (moved[:, 1] > 0) * (moved[:, 1] < 90)
+        moved = moved + field.aside(moved, normals) * shift[:, None]
         height = height + shift
         moved = field.out_of_face(moved)
         points.append(moved.astype(np.float32))
-    return np.stack(points, 1)
+    curves = np.stack(points, 1)
+    for _ in range(2):
+        curves[:, 1:-1] = 0.5 * curves[:, 1:-1] + 0.25 * (curves[:, 2:] + curves[:, :-2])
+    return curves
 
 
 class _Field:
@@ -457,10 +447,13 @@ class _Field:
         self.sway = rng.normal(0, 0.12, (number, 3))
         self.whorl = fit.crown_mm + np.array([rng.choice([-12, 12]), 8, -22])
         self.knot = fit.knot_mm
-        self.falls = cut.top_mm > 90 and cut.flow != "gathered"
+        self.falls = cut.top_mm > LONG_MM and cut.flow != "gathered"
+        azimuth, _ = _angles_deg(roots.neutral)
+        self.ahead = np.where(azimuth + rng.normal(0, 12, number) < (60 if cut.tucked else 88), 1.0, -1.0)
+        """Whether a lock falls in front of the shoulder or behind it."""
 
-    def at(self, points: Array, normals: Array) -> Array:
-        """(n, 3), about unit length."""
+    def at(self, points: Array, normals: Array, height_mm: Array) -> Array:
+        """Directions (n, 3), about unit length, at points so high above the skin."""
         x, y, z = points.T
         s = _smooth(-98, -48, y)  # from the top to the sides
         behind = _smooth(-120, -150, z)
@@ -484,12 +477,20 @@ class _Field:
         if self.falls:
             fallen = _smooth(-35, 25, y)[:, None]
             back = -1.1 * _smooth(-105, -80, z) * (y < 30) if self.cut.tucked else -0.12 * (z > -60)
-            hanging = np.stack([-0.03 * np.sign(x) * _smooth(60, 120, y), 1 + 0 * x, back + 0 * x], 1)
+            back = back + 0.9 * self.ahead * _smooth(80, 120, y) * _smooth(22, 8, height_mm)
+            hanging = np.stack([-0.12 * np.sign(x) * _smooth(20, 100, y), 1 + 0 * x, back + 0 * x], 1)
             flow = flow * (1 - fallen) + hanging * fallen
         if self.fringe.any():
             forward = np.stack([-0.002 * x, 0.55 + 0.5 * _smooth(0, 30, z), 1.0 - _smooth(-15, 25, z)], 1)
             flow = np.where(self.fringe[:, None] & (y < -20)[:, None], forward, flow)
         return flow + self.sway
+
+    def aside(self, points: Array, normals: Array) -> Array:
+        """Where locks go that meet the body (n, 3): out of the skin, but not off over the shoulders."""
+        if not self.falls:
+            return normals
+        low = _smooth(90, 125, points[:, 1])
+        return _unit(normals * np.stack([1 - 0.9 * low, 1 + 0 * low, 1 + 0 * low], 1))
 
     def out_of_face(self, points: Array) -> Array:
         """Locks that fall move aside from the face."""
@@ -500,37 +501,64 @@ class _Field:
         inside = (z > -40) & (y > -75) & (np.abs(x) < face) & ~self.fringe
         moved = points.copy()
         moved[:, 0] = np.where(inside, x + 0.7 * (self.side * face - x), x)
+        front = np.interp(y, [-80, -45, 0, 70, 120, 200], [14, -8, -28, -28, -24, 30]) - 1.6 * self.edge
+        moved[:, 2] = np.where(self.fringe | (y < -80), z, z - 0.7 * np.maximum(z - front, 0))
+        over = np.abs(moved[:, 0]) - (74 + 3.5 * self.edge)
+        moved[:, 0] -= np.sign(x) * 0.6 * np.maximum(over, 0) * _smooth(85, 120, y)
         return moved
 
 
 def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Texture, rng: Rng) -> Strands:
     """Tufts, waves and frizz, then ribbons with widths and colours."""
-    from scipy.spatial import cKDTree
-
     number = len(curves)
     guides = rng.choice(number, max(number // 11, 1), replace=False)
     own = guides[cKDTree(roots.points[guides]).query(roots.points)[1]]
     t = np.linspace(0, 1, curves.shape[1], dtype=np.float32)[None, :, None]
     apart = (roots.points - roots.points[own])[:, None] * 0.35
-    together = texture.clump * rng.uniform(0.4, 1.2, (number, 1, 1)) * t**1.3
+    falls = cut.top_mm > LONG_MM
+    together = texture.clump * rng.uniform(0.2 if falls else 0.4, 0.8 if falls else 1.2, (number, 1, 1)) * t**1.5
     same = np.linalg.norm(curves[:, -1] - curves[own, -1], axis=1) < 40
     curves = curves + np.where(same[:, None, None], np.minimum(together, 0.9), 0) * (curves[own] + apart - curves)
     points = _resampled(curves, cut.pieces * (cut.points - 1) + 1)
     length = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(1)
     scale = np.clip(length / 60, 0.1, 1)[:, None, None]
     points = points + scale * _waves(points, texture, own, rng)
-    stray = np.where(rng.random(number) < 0.035, 3.0, 1.0)
+    stray = np.where(rng.random(number) < 0.03, 1.8, 1.0)
     points = points + scale * stray[:, None, None] * _frayed(points, texture.frizz_mm, rng)
     depth = depth_in_hairline_mm(person, roots.neutral)
     grey = np.clip(person.grey * (1 + 0.5 * (depth < 25)), 0, 1)
-    colours, infrared = _colours(person, depth, rng, grey=grey)
+    colours, infrared = _colours(person, number, rng, grey=grey)
     thin = 0.55 + 0.45 * _smooth(0, 14, depth)
-    widths = cut.width_mm * _taper(points.shape[1]) * (rng.uniform(0.7, 1.25, number) * thin)[:, None]
-    widths = np.where(stray[:, None] > 1, np.minimum(widths, 0.8), widths)
-    return _in_pieces(points, widths, colours, infrared, cut.pieces)
+    taper = _taper(points.shape[1])
+    if cut.top_mm > LONG_MM:
+        taper = np.interp(np.linspace(0, 1, points.shape[1]), [0, 0.1, 0.35, 0.8, 1], [0.6, 0.85, 1.1, 1.25, 0.5])
+    widths = cut.width_mm * taper * (rng.uniform(0.7, 1.25, number) * thin)[:, None]
+    widths = np.where(stray[:, None] > 1, np.minimum(widths, 0.6), widths)
+    return _strands(points, widths, colours, infrared)
 
 
-def _cloud(person: Person, body: BodyShape, surface: HeadSurface, cut: Cut, number: int, rng: Rng) -> Strands:
+def _undercoat(
+    person: Person, body: Body, surface: HeadSurface, fit: Fit, cut: Cut, number: int, rng: Rng
+) -> Strands:
+    """Broad short locks flat on the scalp, most of them at the parting: no bare skin shines through."""
+    depth = depth_in_hairline_mm(person, body.neutral_mm)
+    density = _scalp_density(person, body, cut) * (0.3 + 0.7 * _smooth(10, 0, depth))
+    if cut.flow == "parted":
+        _, elevation = _angles_deg(body.neutral_mm)
+        density *= 1 + 9 * (np.abs(body.rest_mm[:, 0] - cut.parting_mm) < 12) * (elevation > 25)
+    roots = _scatter(body, np.asarray(density, np.float32), number, rng)
+    heading = _Field(cut, fit, roots, rng).at(roots.points, roots.normals, np.zeros(number))
+    heading = _unit(heading + [0, 0, -0.6] - roots.normals * (heading * roots.normals).sum(1, keepdims=True))
+    t = np.linspace(0, 1, 5)[None, :, None]
+    reach = rng.uniform(9, 16, (number, 1, 1))
+    points = roots.points[:, None] + t * reach * heading[:, None]
+    points = surface.pushed_out(np.asarray(points, np.float32), 0.5)
+    colours, infrared = _colours(person, len(roots.points), rng, grey=person.grey)
+    widths = 2.2 * _taper(5) * rng.uniform(0.7, 1.1, (number, 1))
+    return _strands(points, widths, 0.75 * colours, 0.75 * infrared)
+
+
+def _cloud(person: Person, body: Body, surface: HeadSurface, cut: Cut, number: int, rng: Rng) -> Strands:
     """Kinky hair: small coils that fill a layer around the scalp, denser and darker inside."""
     roots = _scatter(body, _scalp_density(person, body, cut), number, rng)
     depth = depth_in_hairline_mm(person, roots.neutral)
@@ -553,7 +581,7 @@ def _cloud(person: Person, body: BodyShape, surface: HeadSurface, cut: Cut, numb
     ring = one[:, None] * np.cos(angle)[..., None] + two[:, None] * np.sin(angle)[..., None]
     along = np.linspace(-0.5, 0.5, 7)[None, :, None] * axis[:, None] * (0.6 * length)[:, None, None]
     points = surface.pushed_out((start[:, None] + radius[:, None, None] * ring + along).astype(np.float32), 0.4)
-    colours, infrared = _colours(person, depth, rng, grey=person.grey)
+    colours, infrared = _colours(person, number, rng, grey=person.grey)
     shade = (0.55 + 0.6 * layer)[:, None]
     widths = np.interp(layer, [0, 0.7, 1], [1.9, 1.5, 0.9])[:, None] * _taper(7) * rng.uniform(0.8, 1.2, (number, 1))
     return _strands(points, widths, colours * shade, infrared * shade[:, 0])
@@ -583,12 +611,12 @@ def _tail(person: Person, fit: Fit, cut: Cut, texture: Texture, number: int, rng
         fall = np.concatenate([0 * t, t**1.25, -0.38 * np.sin(np.pi * np.minimum(t, 0.8)) * np.exp(-t)], 2)
         points = knot + fall * length + spread * (3 + 14 * np.sqrt(t) - 7 * t)
         points += _waves(points, texture, np.arange(number) // 12, rng) + _frayed(points, texture.frizz_mm, rng)
-    colours, infrared = _colours(person, np.full(number, 60.0), rng, grey=person.grey)
+    colours, infrared = _colours(person, number, rng, grey=person.grey)
     widths = cut.width_mm * _taper(9) * rng.uniform(0.7, 1.2, (number, 1))
     return _strands(points, widths, colours, infrared)
 
 
-def _finished(person: Person, body: BodyShape, fit: Fit, hair: Strands, cut: Cut, rng: Rng) -> Strands | None:
+def _finished(person: Person, body: Body, fit: Fit, hair: Strands, cut: Cut, rng: Rng) -> Strands | None:
     """Hair without what would hide the eyes, cross an ear, lie below a hat, or be too short to see."""
     points = hair.points_mm
     number, k, _ = points.shape
@@ -596,8 +624,10 @@ def _finished(person: Person, body: BodyShape, fit: Fit, hair: Strands, cut: Cut
     brow = fit.brow_mm + rng.normal(-7, 4, (number, 1))
     face = (np.abs(points[..., 0]) < 0.88 * fit.half_face_mm) & (points[..., 2] > -32) & (points[..., 1] > brow)
     barred = face | _before_an_eye(points, body.eye_centres_mm)
-    if cut.top_mm < 90:
+    if cut.top_mm < LONG_MM:
         barred |= _at_ears(flat, body).reshape(number, k)
+    if cut.ends_mm is not None:
+        barred |= points[..., 1] > cut.ends_mm + rng.normal(0, 5, (number, 1)) - 12 * rng.random((number, 1)) ** 3
     ends = np.where(barred.any(1), barred.argmax(1) - 1.0 + 0.4 * rng.random(number), k - 1.0)
     starts = np.zeros(number)
     if person.headwear != "none":
@@ -615,9 +645,9 @@ def _finished(person: Person, body: BodyShape, fit: Fit, hair: Strands, cut: Cut
     row = np.arange(len(left))[:, None]
     own = points[kept]
     cut_points = own[row, left] * (1 - share) + own[row, left + 1] * share
-    shorter = np.minimum(hair.widths_mm[kept], hair.widths_mm[kept].max(1, keepdims=True) * (_taper(k) + 0.05))
-    widths = np.where((ends < k - 1)[kept, None], shorter, hair.widths_mm[kept])
-    return _strands(cut_points, widths, hair.colours[kept], hair.infrared[kept])
+    pointed = np.minimum(hair.widths_mm[kept], hair.widths_mm[kept].max(1, keepdims=True) * _taper(k, 0.4))
+    widths = np.where((ends < k - 1)[kept, None], pointed, hair.widths_mm[kept])
+    return _in_pieces(_strands(cut_points, widths, hair.colours[kept], hair.infrared[kept]), cut.pieces)
 
 
 def _before_an_eye(points: Array, eye_centres_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -629,10 +659,8 @@ def _before_an_eye(points: Array, eye_centres_mm: NDArray[np.floating]) -> NDArr
     return barred
 
 
-def _at_ears(points: Array, body: BodyShape) -> NDArray[np.bool_]:
+def _at_ears(points: Array, body: Body) -> NDArray[np.bool_]:
     """Within 3 mm of an ear's vertices."""
-    from scipy.spatial import cKDTree
-
     ears = body.rest_mm[(body.masks["ears"] > 0.4) & (np.abs(body.neutral_mm[:, 0]) > 70)]
     low, high = ears.min(0) - 3, ears.max(0) + 3
     near = (points[:, 1] > low[1]) & (points[:, 1] < high[1]) & (points[:, 2] > low[2]) & (points[:, 2] < high[2])
@@ -681,9 +709,8 @@ def _face_locks(roots: _Roots, surface: HeadSurface, length: float, rng: Rng) ->
     return np.stack(points, 1)
 
 
-def _colours(person: Person, depth: Array, rng: Rng, grey: float | Array) -> tuple[Array, Array]:
+def _colours(person: Person, number: int, rng: Rng, grey: float | Array) -> tuple[Array, Array]:
     """Albedo (n, 3) and infrared albedo (n,) of locks; grey ones mixed in."""
-    number = len(depth)
     rgb = np.array(person.hair_rgb) * rng.lognormal(0, 0.22, (number, 1))
     rgb = rgb * (1 + rng.normal(0, 0.05, (number, 3)))
     rgb = np.where(rng.random((number, 1)) < 0.1, rgb * 1.45, rgb)  # bleached by the sun
@@ -733,16 +760,18 @@ def _resampled(curves: Array, count: int) -> Array:
     )
 
 
-def _in_pieces(points: Array, widths: Array, colours: Array, infrared: Array, pieces: int) -> Strands:
+def _in_pieces(hair: Strands, pieces: int) -> Strands:
     """Locks cut into ribbons that share end points; tips a little lighter than roots."""
-    k = (points.shape[1] - 1) // pieces + 1
+    if pieces == 1:
+        return hair
+    k = (hair.points_mm.shape[1] - 1) // pieces + 1
     rows = [slice(i * (k - 1), i * (k - 1) + k) for i in range(pieces)]
-    shades = np.linspace(0.85, 1.2, pieces) if pieces > 1 else np.ones(1)
+    shades = np.linspace(0.85, 1.2, pieces)
     return _strands(
-        np.concatenate([points[:, row] for row in rows]),
-        np.concatenate([widths[:, row] for row in rows]),
-        np.concatenate([colours * shade for shade in shades]),
-        np.concatenate([infrared * shade**0.5 for shade in shades]),
+        np.concatenate([hair.points_mm[:, row] for row in rows]),
+        np.concatenate([hair.widths_mm[:, row] for row in rows]),
+        np.concatenate([hair.colours * shade for shade in shades]),
+        np.concatenate([hair.infrared * shade**0.5 for shade in shades]),
     )
 
 
@@ -762,10 +791,10 @@ def _strands(points: Array, widths: Array, colours: Array, infrared: Array) -> S
     return Strands(*(np.ascontiguousarray(x, np.float32) for x in (points, widths, colours, infrared)))
 
 
-def _taper(k: int) -> Array:
+def _taper(k: int, tip: float = 0.18) -> Array:
     """Relative width from root to tip, (k,)."""
     t = np.linspace(0, 1, k)
-    return np.asarray(np.interp(t, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.9, 0.18]))
+    return np.asarray(np.interp(t, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.9, tip]))
 
 
 def _unit(vectors: Array) -> Array:

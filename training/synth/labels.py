@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dashgaze.geometry import Camera, Floats, angles_from_rays, facing_angles_deg, unit
+from dashgaze.geometry import Floats, angles_from_rays, facing_angles_deg, unit
 from dashgaze.session import POSES
-from dashgaze.training.synth.eyes import apparent_pupil
-from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Moment, Part, Person
+from dashgaze.training.synth.eyes import apparent_iris_centre
+from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Part, Person
+from dashgaze.training.synth.rig import PlacedCamera
 
 Row = dict[str, Any]
 SIDES = ("left", "right")
@@ -22,29 +23,6 @@ SHUT_MM = 0.5
 FACE_PARTS = (Part.SKIN, Part.LEFT_EYE, Part.RIGHT_EYE)
 POSE_BIN_DEG = 15.0
 """Half the width of the middle bin of yaw; half of it for pitch."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """A camera in the car."""
-
-    camera: Camera
-    rotation: Floats
-    """R_car_camera (3, 3)."""
-    position_mm: Floats
-    """(3,) car frame."""
-
-    def from_car(self, points_mm: Floats) -> Floats:
-        """Turn points (..., 3) of the car frame into the camera frame."""
-        return np.asarray((np.asarray(points_mm, dtype=float) - self.position_mm) @ self.rotation)
-
-    def turn(self, vectors: Floats) -> Floats:
-        """Turn directions (..., 3) of the car frame into the camera frame."""
-        return np.asarray(np.asarray(vectors, dtype=float) @ self.rotation)
-
-    def project(self, points_mm: Floats) -> Floats:
-        """Pixels (..., 2) of points (..., 3) of the car frame; NaN where the camera cannot see them."""
-        return self.camera.project(self.from_car(points_mm))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +48,14 @@ class Face:
         return np.asarray(self.eye_centres_mm.mean(axis=0))
 
 
-def gaze_row(face: Face, target_mm: Floats, view: View) -> Row:
+def gaze_row(face: Face, target_mm: Floats, view: PlacedCamera) -> Row:
     """The ray from the eyes' midpoint to the target: in the camera, the face and the car."""
     ray_car = unit(target_mm - face.eye_mid_mm)
     azimuth, elevation = angles_from_rays(ray_car @ face.rotation)
     car_azimuth, car_elevation = angles_from_rays(ray_car)
     return {
-        **_xyz("ray", "", view.turn(ray_car)),
-        **_xyz("eye_mid", "_mm", view.from_car(face.eye_mid_mm)),
+        **_xyz("ray", "", ray_car @ view.rotation),
+        **_xyz("eye_mid", "_mm", view.to_camera(face.eye_mid_mm)),
         "gaze_error_deg": 0.0,
         "azimuth_deg": float(azimuth),
         "elevation_deg": float(elevation),
@@ -86,14 +64,14 @@ def gaze_row(face: Face, target_mm: Floats, view: View) -> Row:
     }
 
 
-def head_row(face: Face, view: View) -> Row:
+def head_row(face: Face, view: PlacedCamera) -> Row:
     """Head pose against the camera."""
     yaw, pitch, roll = facing_angles_deg(view.rotation.T @ face.rotation)
     return {
         "head_yaw_deg": yaw,
         "head_pitch_deg": pitch,
         "head_roll_deg": roll,
-        **_xyz("head", "_mm", view.from_car(face.eye_mid_mm)),
+        **_xyz("head", "_mm", view.to_camera(face.eye_mid_mm)),
         "head_error_px": 0.0,
     }
 
@@ -109,7 +87,7 @@ def _bin(angle_deg: float, half_width_deg: float) -> int:
     return int(angle_deg > half_width_deg) - int(angle_deg < -half_width_deg)
 
 
-def boxes_row(face: Face, view: View) -> Row:
+def boxes_row(face: Face, view: PlacedCamera) -> Row:
     """Boxes of face and eyes and the five landmarks, where the camera's picture holds them."""
     row: Row = {**_box("face", view.project(face.front_mm)), "face_score": 1.0}
     for side, margins in zip(SIDES, face.lid_margins_mm, strict=True):
@@ -120,14 +98,14 @@ def boxes_row(face: Face, view: View) -> Row:
     return row
 
 
-def lids_row(face: Face, normal_opening_mm: Floats, moment: Moment) -> Row:
+def lids_row(face: Face, normal_opening_mm: Floats, jaw_open: float) -> Row:
     """How far each eye is open against this person's own normal (2,)."""
     openness = np.clip(lid_openings_mm(face) / normal_opening_mm, 0, None)
     return {
         "eye_openness_left_frac": float(openness[LEFT]),
         "eye_openness_right_frac": float(openness[RIGHT]),
         "eyes_closed": bool(openness.mean() <= CLOSED_FRAC),
-        "mouth_open_frac": float(np.clip(moment.jaw_open, 0, 1)),
+        "mouth_open_frac": float(np.clip(jaw_open, 0, 1)),
     }
 
 
@@ -137,7 +115,7 @@ def lid_openings_mm(face: Face) -> Floats:
     return np.asarray(np.linalg.norm(upper - lower, axis=-1).max(axis=-1))
 
 
-def eyes_row(face: Face, eyes: tuple[Eye, Eye], view: View, parts: NDArray[np.uint8]) -> Row:
+def eyes_row(face: Face, eyes: tuple[Eye, Eye], view: PlacedCamera, parts: NDArray[np.uint8]) -> Row:
     """Everything about each eye; `parts` is the label image of the finished frame."""
     row: Row = {}
     openings_mm = lid_openings_mm(face)
@@ -145,18 +123,18 @@ def eyes_row(face: Face, eyes: tuple[Eye, Eye], view: View, parts: NDArray[np.ui
         azimuth, elevation = angles_from_rays(eye.visual_axis @ face.rotation)
         shut = openings_mm[number] < SHUT_MM
         row |= {
-            **_xyz(f"{side}_eye_ray", "", view.turn(eye.visual_axis)),
-            **_xyz(f"{side}_eyeball", "_mm", view.from_car(eye.centre_mm)),
+            **_xyz(f"{side}_eye_ray", "", eye.visual_axis @ view.rotation),
+            **_xyz(f"{side}_eyeball", "_mm", view.to_camera(eye.centre_mm)),
             f"{side}_eye_in_head_azimuth_deg": float(azimuth),
             f"{side}_eye_in_head_elevation_deg": float(elevation),
             f"{side}_eye_visible_frac": None if shut else _visible_share(face, eye, number, view, parts),
-            **_pixel(f"{side}_iris", view.project(apparent_pupil(eye, view.position_mm))),
+            **_pixel(f"{side}_iris", view.project(apparent_iris_centre(eye, view.position_mm))),
             f"{side}_pupil_mm": 2 * eye.pupil_radius_mm,
         }
     return row
 
 
-def _visible_share(face: Face, eye: Eye, number: int, view: View, parts: NDArray[np.uint8]) -> float:
+def _visible_share(face: Face, eye: Eye, number: int, view: PlacedCamera, parts: NDArray[np.uint8]) -> float:
     """Share of an eye's opening in whose place the label image shows that eye."""
     upper, lower = face.lid_margins_mm[number]
     # Away from the very edges, which the label image, not being antialiased, gives to either side.
@@ -167,7 +145,7 @@ def _visible_share(face: Face, eye: Eye, number: int, view: View, parts: NDArray
     return float(np.mean(facing & np.isin(_parts_at(parts, view.project(on_globe)), EYE_PARTS[number])))
 
 
-def face_visible_share(face: Face, view: View, parts: NDArray[np.uint8]) -> float | None:
+def face_visible_share(face: Face, view: PlacedCamera, parts: NDArray[np.uint8]) -> float | None:
     """Share of the face turned to the camera in whose place the label image shows face; None if none is turned so."""
     facing = (face.front_normals * unit(view.position_mm - face.front_mm)).sum(axis=1) > 0.3
     if not facing.any():
@@ -183,9 +161,8 @@ def _parts_at(parts: NDArray[np.uint8], pixels: Floats) -> NDArray[np.uint8]:
     return np.where(inside, parts[y, x], Part.NOTHING).astype(np.uint8)
 
 
-def person_row(person: Person, light: LightKind, moment: Moment, wears_glasses: bool) -> Row:
-    """Attributes of the person and the moment."""
-    eyewear = person.eyewear if wears_glasses else "none"
+def person_row(person: Person, light: LightKind, expression: str, valence: float) -> Row:
+    """Attributes of the person as dressed now."""
     return {
         "age_years": person.age_years,
         "gender": "male" if person.male > 0.5 else "female",
@@ -195,13 +172,13 @@ def person_row(person: Person, light: LightKind, moment: Moment, wears_glasses: 
         "skin_tone": 1 + round(9 * person.melanin),
         "facial_hair": person.facial_hair,
         "make_up_frac": person.make_up,
-        "clear_glasses": eyewear in ("clear", "tinted"),
-        "sunglasses": eyewear == "sunglasses",
+        "clear_glasses": person.eyewear in ("clear", "tinted"),
+        "sunglasses": person.eyewear == "sunglasses",
         "hat": person.headwear in ("cap", "beanie"),
         "headscarf": person.headwear == "headscarf",
         "face_mask": person.face_mask,
-        "expression": moment.expression,
-        "valence": moment.valence,
+        "expression": expression,
+        "valence": valence,
         "light": light,
     }
 

@@ -438,7 +438,7 @@ def with_feature(person: Person, feature: str, other: Person) -> Person:
 
 
 def _normal(rng: Rng, mean: float, sd: float, low: float, high: float) -> float:
-    return float(np.clip(rng.normal(mean, sd), low, high))
+    return min(max(float(rng.normal(mean, sd)), low), high)
 
 
 def _pick(rng: Rng, shares: tuple[float, ...]) -> int:

@@ -1,8 +1,8 @@
 """Draws people in a cabin with OpenGL on the processor: linear light and a label image of every frame.
 
-One frame is drawn twice: all of it coarsely, and the driver's head sharper than the picture, with an off-centre
-projection of its own; the second is pasted into the first with a soft edge. Anti-aliasing comes from averaging the
-sharp pass, because multisampling is ruinous on llvmpipe.
+One frame is drawn twice: all of it coarsely, and the people and objects about the driver's head sharper than the
+picture, with an off-centre projection of its own; that is laid over the coarse picture. Anti-aliasing comes from
+averaging the sharp pass, because multisampling is ruinous on llvmpipe.
 
 Light has four parts: the sun (shadow maps about the head and of the whole cabin), what the driver's head sees of the
 world through the windows and of the cabin (spherical harmonics for diffuse light, the picture itself for
@@ -25,9 +25,8 @@ import moderngl
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dashgaze.errors import DashgazeError
 from dashgaze.geometry import Floats
-from dashgaze.training.synth import assets, eyes
+from dashgaze.training.synth import assets, eyes, graphics
 from dashgaze.training.synth.records import LEFT, Eye, Light, Mesh, Part, Picture, SkinMaps, Strands
 
 SHADERS = Path(__file__).parent / "shaders"
@@ -53,7 +52,10 @@ DARK = 1e-4
 MAX_LAMPS = 8
 LID_SAMPLES = 32
 SHADOW_TAPS = 6
+SHARPEST_ROUGH = 0.3
+"""Roughness below which reflections are looked up for every pixel instead of every vertex."""
 SURROUNDINGS_PX = (256, 128)
+OCTAHEDRON_PX = 192
 CUBE_PX = 64
 THINNED = 5
 """One lock in so many is drawn where hair is only coarse or casts a shadow."""
@@ -105,7 +107,7 @@ class Likeness:
     texture_at: NDArray[np.float32]
     """(n, 2) texture coordinates: `skin.uv_of`."""
     masks: Mapping[str, NDArray[np.float32]]
-    """(n,) from 0 to 1: `lips`, `ao`, `inside_mouth`, `ears`, `clothes`, `hands`, `eyelids`; those missing are 0, ao 1."""
+    """(n,) from 0 to 1: `lips`, `ao`, `inside_mouth`, `ears`, `conjunctiva`, `hands`, `eyelids`; those missing are 0, ao 1."""
     maps: SkinMaps
     hair: tuple[Strands, ...] = ()
     """In the head frame."""
@@ -245,20 +247,22 @@ class Target:
         self.buffer.clear(viewport=(0, 0, *size_px))
 
     def cover(self, box: Region) -> None:
-        """Draw nothing in this box: another pass will."""
+        """Let nothing more be drawn in this box."""
+        self.write(colour=False, labels=False)
         self.buffer.clear(depth=0.0, viewport=box)
+        self.write()
 
-    def labels(self, write: bool) -> None:
-        """Whether what is drawn from now on changes labels."""
-        self.buffer.color_mask = ((True,) * 4, (write,) * 4)
+    def write(self, colour: bool = True, labels: bool = True) -> None:
+        """What is changed, besides depth, by what is drawn from now on."""
+        self.buffer.color_mask = ((colour,) * 4, (labels,) * 4)
 
-    def read(self, size_px: tuple[int, int]) -> Picture:
-        """What was drawn into the first pixels."""
+    def read(self, size_px: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """The first pixels: light and opacity (h, w, 4), labels (h, w)."""
         width, height = size_px
         viewport = (0, 0, width, height)
-        colour = np.frombuffer(self.buffer.read(viewport, 3, dtype="f4"), np.float32).reshape(height, width, 3)
+        colour = np.frombuffer(self.buffer.read(viewport, 4, dtype="f4"), np.float32).reshape(height, width, 4)
         parts = np.frombuffer(self.buffer.read(viewport, 1, attachment=1, dtype="u1"), np.uint8)
-        return Picture(colour, parts.reshape(height, width))
+        return colour, parts.reshape(height, width)
 
 
 class ShadowMap:
@@ -344,17 +348,14 @@ class Body:
         count = len(likeness.texture_at)
         masks = {"ao": np.ones(count, np.float32), **likeness.masks}
         nothing = np.zeros(count, np.float32)
-        names = ("lips", "ao", "inside_mouth", "ears", "clothes", "hands", "eyelids")
+        names = ("lips", "ao", "inside_mouth", "ears", "conjunctiva", "hands", "eyelids")
         bytes_of_masks = np.stack([masks.get(name, nothing) for name in names] + [nothing], axis=1)
         constant = np.zeros(count, np.dtype([("at", "<f4", 2), ("masks", "u1", 8)]))
         constant["at"] = likeness.texture_at
         constant["masks"] = np.round(np.clip(bytes_of_masks, 0, 1) * 255)
-        # What clothes cover is left out, so that it cannot come through.
-        covered = masks.get("clothes", nothing) > 0.5
-        triangles = likeness.triangles[~covered[likeness.triangles].all(axis=1)].astype(np.int32)
 
         self._posed = context.buffer(reserve=count * 24, dynamic=True)
-        self._buffers = [context.buffer(constant), context.buffer(triangles), self._posed]
+        self._buffers = [context.buffer(constant), context.buffer(likeness.triangles.astype(np.int32)), self._posed]
         self.shaded = context.vertex_array(
             stage.skin,
             [
@@ -412,12 +413,12 @@ def mipmapped(context: moderngl.Context, data: Array) -> moderngl.Texture:
 def ribbon_arrays(strands: Strands, within_hair: bool) -> tuple[Array, Array, Array]:
     """Vertices (2 n k, 18), triangles, and the triangles of one lock in `THINNED`.
 
-    Inner locks come first, so that outer ones are blended over them. Light gets in from the outside: what lies under
+    Outer locks come first: they hide most of the inner ones, which then cost nothing. Light gets in from the outside: what lies under
     other hair, and the roots, are darker.
     """
     points = strands.points_mm.astype(np.float32)
     centre = np.array([0.0, -20.0, -95.0], np.float32) if within_hair else points.reshape(-1, 3).mean(axis=0)
-    order = np.argsort(np.linalg.norm(points.mean(axis=1) - centre, axis=1), kind="stable")
+    order = np.argsort(-np.linalg.norm(points.mean(axis=1) - centre, axis=1), kind="stable")
     points = points[order]
     count, steps = points.shape[:2]
     tangents = np.gradient(points, axis=1)
@@ -467,20 +468,7 @@ class Stage:
     """The context and the programs."""
 
     def __init__(self) -> None:
-        try:
-            self.context = moderngl.create_standalone_context(backend="egl")
-        except Exception as error:  # moderngl raises plain Exception, ctypes OSError
-            raise DashgazeError(
-                "OpenGL",
-                f"no context could be made through EGL ({error})",
-                "install the Debian packages libegl1 libegl-mesa0 libgl1-mesa-dri",
-            ) from error
-        if self.context.version_code < 430:
-            raise DashgazeError(
-                "OpenGL",
-                f"the driver offers version {self.context.version_code / 100}, 4.3 is needed",
-                "install the Debian package libgl1-mesa-dri",
-            )
+        self.context = graphics.create_context()
         self.outside = self._program("outside")
         self.surface = self._program("surface")
         self.skin = self._program("skin")
@@ -492,7 +480,7 @@ class Stage:
 
     def _program(self, name: str, *flags: str) -> moderngl.Program:
         source = shader_source(name)
-        constants = {"SHADOW_TAPS": SHADOW_TAPS, "LID_SAMPLES": LID_SAMPLES} | dict.fromkeys(flags, 1)
+        constants = {"SHADOW_TAPS": SHADOW_TAPS, "LID_SAMPLES": LID_SAMPLES, "SHARPEST_ROUGH": SHARPEST_ROUGH} | dict.fromkeys(flags, 1)
         head = "#version 430\n" + "".join(f"#define {key} {value}\n" for key, value in constants.items())
         return self.context.program(head + "#define VERTEX\n" + source, head + source)
 
@@ -528,13 +516,13 @@ class Daylight:
 
 
 SURROUNDINGS = equirectangular_directions(SURROUNDINGS_PX)
-_STEP = 4
-"""Diffuse light is summed over every so many-th direction."""
-_FEW = SURROUNDINGS[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
-_SOLID_ANGLE = np.sqrt(np.clip(1 - _FEW[..., 1] ** 2, 0, None))
+FEW_PX = (64, 32)
+"""Diffuse light is summed over so many directions."""
+_FEW = equirectangular_directions(FEW_PX)
+_SOLID_ANGLE = np.sqrt(np.clip(1 - _FEW[..., 1:2] ** 2, 0, None))
 _SOLID_ANGLE *= 4 * np.pi / _SOLID_ANGLE.sum()
-_HARMONICS = spherical_harmonics(_FEW) * _SOLID_ANGLE[..., None]
-CHEST = np.clip((SURROUNDINGS[..., 1:] - 0.55) / 0.3, 0, 1)
+_HARMONICS = spherical_harmonics(_FEW) * _SOLID_ANGLE
+CHEST = np.clip((SURROUNDINGS[..., 1:2] - 0.55) / 0.3, 0, 1)
 """Share of each direction that shoulders and chest fill."""
 
 
@@ -543,26 +531,57 @@ def daylight(light: Light, outside: Array, cabin: Array | None, clothes: ArrayLi
     world = turned(outside, light.environment_yaw_deg) * light.environment_gain
     if light.infrared:
         world = np.repeat(world.mean(axis=2, keepdims=True), 3, axis=2)
-    lamps = sum((np.asarray(lamp.rgb) for lamp in light.lamps[:MAX_LAMPS]), np.zeros(3))
+    lamps = np.zeros(3)
+    for lamp in light.lamps[:MAX_LAMPS]:
+        lamps += np.asarray(lamp.rgb) * 1e6 / max(float(np.square(lamp.position_mm).sum()), 1e4)
     shining = np.asarray(light.sun_rgb, dtype=float)
     if light.infrared:
         lamps, shining = np.repeat(lamps[:1], 3), np.repeat(shining.mean(), 3)
-    few_world = world[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
     seen = np.zeros((*world.shape[:2], 4), np.float32) if cabin is None else cabin
     opening = seen[..., 3:] if cabin is not None else np.ones_like(world[..., :1])
-    entering = few_world * opening[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP] * _SOLID_ANGLE[..., None]
-    bounce = entering.sum(axis=(0, 1)) / (4 * np.pi) * 1.3 + 0.05 * shining / np.pi + 0.3 * lamps / np.pi
+    entering = (few(world * opening) * _SOLID_ANGLE).sum(axis=(0, 1)) / (4 * np.pi)
+    bounce = 1.3 * entering + 0.05 * shining / np.pi + 0.3 * lamps / np.pi
     picture = world * opening + seen[..., :3] * (1 - opening) * bounce
     picture += CHEST * (np.asarray(clothes) * 1.5 * bounce - picture)
     picture = picture.astype(np.float32)
-    few = picture[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
-    coefficients = np.einsum("hwk,hwc->kc", _HARMONICS, few)
+    coefficients = np.einsum("hwk,hwc->kc", _HARMONICS, few(picture))
     luminance = coefficients.mean(axis=1)
     linear = luminance[[3, 1, 2]]
     length = float(np.linalg.norm(linear))
     direction = linear / length if length > 1e-9 else np.array([0.0, -1.0, 0.0])
     share = float(np.clip(1.4 * length / max(np.sqrt(3.0) * luminance[0], 1e-9), 0.2, 0.75))
     return Daylight(picture, coefficients * COSINE_BANDS[:, None], direction, share, bounce)
+
+
+def few(picture: Array) -> Array:
+    """A picture of all directions, averaged to `FEW_PX`."""
+    return cv2.resize(picture, FEW_PX, interpolation=cv2.INTER_AREA)
+
+
+def _octahedral_map() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where the texels of an octahedron unfolded about +z lie in an equirectangular picture of `SURROUNDINGS_PX`."""
+    a = (np.arange(OCTAHEDRON_PX) + 0.5) / OCTAHEDRON_PX * 2 - 1
+    x, y = np.meshgrid(a, a)
+    z = 1 - np.abs(x) - np.abs(y)
+    behind = z < 0
+    x, y = (
+        np.where(behind, (1 - np.abs(y)) * np.sign(x), x),
+        np.where(behind, (1 - np.abs(x)) * np.sign(y), y),
+    )
+    length = np.sqrt(x * x + y * y + z * z)
+    width, height = SURROUNDINGS_PX
+    column = (np.arctan2(x, z) / (2 * np.pi) + 0.5) * width - 0.5
+    row = np.arccos(-y / length) / np.pi * height - 0.5
+    return column.astype(np.float32), row.astype(np.float32)
+
+
+_COLUMNS, _ROWS = _octahedral_map()
+
+
+def octahedral(picture: Array) -> NDArray[np.float32]:
+    """An equirectangular picture as an octahedron unfolded about +z: (n, n, 4)."""
+    opaque = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+    return np.asarray(cv2.remap(opaque, _COLUMNS, _ROWS, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def turned(panorama: Array, yaw_deg: float) -> Array:
@@ -611,7 +630,8 @@ class Renderer:
         self._block = context.buffer(reserve=FRAME.itemsize, dynamic=True)
         self._block.bind_to_uniform_block(0)
         self._noise = mipmapped(context, noise_fields())
-        self._surroundings = context.texture(SURROUNDINGS_PX, 3, dtype="f4")
+        self._surroundings = context.texture((OCTAHEDRON_PX, OCTAHEDRON_PX), 4, dtype="f4")
+        self._surroundings.repeat_x = self._surroundings.repeat_y = False
         corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32))
         square = context.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32))
         self._everywhere = context.vertex_array(stage.outside, [(corners, "2f", "corner")])
@@ -655,10 +675,9 @@ class Renderer:
         self._light(scene)
         self._cast_shadows(scene)
         region = scene.focus or self._focus(scene)
-        coarse = self._draw_coarse(scene, region)
-        picture = enlarged(coarse, self.size_px)
+        picture = self._draw_coarse(scene, region)
         if region is not None:
-            paste(picture, self._draw_sharp(scene, region), region)
+            self._draw_sharp(scene, region, picture)
         self._forget_unseen()
         return picture
 
@@ -680,10 +699,9 @@ class Renderer:
         if clothes is not None and light.infrared:
             chest = np.full(3, clothes.infrared)
         self._daylight = daylight(light, panorama, self._cabin_seen(scene), chest)
-        self._surroundings.write(self._daylight.picture)
+        self._surroundings.write(octahedral(self._daylight.picture))
         self._surroundings.build_mipmaps()
         self._surroundings.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
-        self._surroundings.repeat_y = False
         self._surroundings.use(4)
         self._world(light.environment, panorama).use(5)
         self._noise.use(6)
@@ -765,14 +783,14 @@ class Renderer:
         sun = np.asarray(scene.light.sun_direction, dtype=float)
         if frame["sun"][3]:
             self._cast(self._near_sun, scene, sun, head)
-            self._cast(self._far_sun, scene, sun, np.zeros(3), hair=False)
+            self._cast(self._far_sun, scene, sun, np.zeros(3), people=False)
         self._cast(self._key, scene, self._daylight.key_direction, head, cabin=False)
         for name, cast in (("near_sun", self._near_sun), ("far_sun", self._far_sun), ("key", self._key)):
             frame[f"{name}_from_car"] = cast.clip_from_car.T
             cast.bind()
 
     def _cast(
-        self, shadow: ShadowMap, scene: Scene, direction: Floats, centre: Floats, hair: bool = True, cabin: bool = True
+        self, shadow: ShadowMap, scene: Scene, direction: Floats, centre: Floats, people: bool = True, cabin: bool = True
     ) -> None:
         stage = self._stage
         shadow.begin(direction, centre)
@@ -787,81 +805,110 @@ class Renderer:
         draw((self._solid(mesh) for mesh in still), shadow.clip_from_car)
         for figure in scene.people:
             body, model = self._bodies[figure.key], car_from_head(figure)
+            draw((self._solid(mesh) for mesh in figure.meshes), shadow.clip_from_car)
+            if not people:
+                continue
             give(stage.depth, clip_from_model=shadow.clip_from_car)
             body.depth.render()
-            draw((self._solid(mesh) for mesh in figure.meshes), shadow.clip_from_car)
             draw(body.worn, shadow.clip_from_car @ model)
-            if hair:
-                give(
-                    stage.strand_depth,
-                    car_from_model=model,
-                    clip_from_car_light=shadow.clip_from_car,
-                    towards_light=direction,
-                    thickening=float(THINNED) ** 0.8,
-                )
-                for locks in body.hair:
-                    locks.depth.render()
+            give(
+                stage.strand_depth,
+                car_from_model=model,
+                hangs=1,
+                clip_from_car_light=shadow.clip_from_car,
+                towards_light=direction,
+                thickening=float(THINNED) ** 0.8,
+            )
+            for locks in body.hair:
+                locks.depth.render()
 
     # Passes
 
     def _draw_coarse(self, scene: Scene, region: Region | None) -> Picture:
+        """The whole frame, but for the driver where the sharp pass will show them."""
         scale = self._coarse_px[0] / self.size_px[0]
-        self._coarse.begin(self._coarse_px)
+        target = self._coarse
+        target.begin(self._coarse_px)
+        projection = self._aim(scene, (0, 0, *self.size_px), scale)
+        self._draw_meshes(scene.meshes, scene.light.infrared)
+        give(self._stage.outside, car_from_clip=np.linalg.inv(projection))
+        self._everywhere.render()
+        self._draw_people(scene.people[1:], target, scene.light.infrared, fine=False)
         if region is not None and (inner := shrunk(region, self.size_px)) is not None:
             x, y, width, height = (round(value * scale) for value in inner)
-            self._coarse.cover((x, y, width, height))
-        self._draw(scene, self._coarse, (0, 0, *self.size_px), scale, fine=False)
-        return self._coarse.read(self._coarse_px)
+            target.cover((x, y, width, height))
+        self._draw_people(scene.people[:1], target, scene.light.infrared, fine=False)
+        self._draw_lenses(scene.meshes, target, scene.light.infrared)
+        return enlarged(*target.read(self._coarse_px), self.size_px)
 
-    def _draw_sharp(self, scene: Scene, region: Region) -> Picture:
+    def _draw_sharp(self, scene: Scene, region: Region, picture: Picture) -> None:
+        """People and objects in a region, laid over the picture; the cabin only hides what is behind it."""
         scale = min(SHARP_SCALE, float(np.sqrt(SHARP_PIXELS / (region[2] * region[3]))))
         size_px = (max(1, round(region[2] * scale)), max(1, round(region[3] * scale)))
-        self._sharp.begin(size_px)
-        self._draw(scene, self._sharp, region, scale, fine=True)
-        return self._sharp.read(size_px)
+        target, stage = self._sharp, self._stage
+        target.begin(size_px)
+        projection = self._aim(scene, region, scale)
+        target.write(colour=False, labels=False)
+        give(stage.depth, clip_from_model=projection)
+        for mesh in scene.meshes:
+            if mesh.part == Part.NOTHING and mesh.surface.opacity >= 1:
+                self._solid(mesh).depth.render()
+        target.write()
+        objects = [mesh for mesh in scene.meshes if mesh.part != Part.NOTHING]
+        self._draw_meshes(objects, scene.light.infrared)
+        self._draw_people(scene.people, target, scene.light.infrared, fine=True)
+        self._draw_lenses(objects, target, scene.light.infrared)
+        lay_over(picture, *target.read(size_px), region)
 
-    def _draw(self, scene: Scene, target: Target, region: Region, scale: float, fine: bool) -> None:
-        stage, context = self._stage, self._stage.context
+    def _aim(self, scene: Scene, region: Region, scale: float) -> Floats:
+        """Point the camera at a region; returns its projection."""
         projection = clip_from_car(scene.view, region)
         frame = self._frame[0]
         frame["clip_from_car"] = projection.T
         frame["camera"] = [*scene.view.position_mm, scene.view.matrix[0, 0] * scale]
         self._block.write(self._frame)
-        infrared = scene.light.infrared
+        self._stage.context.enable_only(moderngl.DEPTH_TEST)
+        return projection
 
-        context.enable_only(moderngl.DEPTH_TEST)
-        target.labels(write=True)
-        lenses: list[tuple[Solid, Floats, int]] = []
-        identity = np.eye(4)
-        for mesh in scene.meshes:
-            self._draw_solid(self._solid(mesh), identity, int(mesh.part), infrared, lenses)
-        for figure in scene.people:
-            body = self._bodies[figure.key]
+    def _draw_meshes(self, meshes: Iterable[Mesh], infrared: bool) -> None:
+        for mesh in meshes:
+            if mesh.surface.opacity >= 1:
+                self._draw_solid(self._solid(mesh), np.eye(4), int(mesh.part), infrared)
+
+    def _draw_lenses(self, meshes: Iterable[Mesh], target: Target, infrared: bool) -> None:
+        panes = [self._solid(mesh) for mesh in meshes if mesh.surface.opacity < 1]
+        self._blend_solids(panes, np.eye(4), target, infrared)
+
+    def _draw_people(self, people: Iterable[Figure], target: Target, infrared: bool, fine: bool) -> None:
+        context = self._stage.context
+        for figure in people:
+            body, pose = self._bodies[figure.key], car_from_head(figure)
+            context.enable_only(moderngl.DEPTH_TEST)
+            posed = [(self._solid(mesh), np.eye(4)) for mesh in figure.meshes]
+            for solid, model in (*posed, *((solid, pose) for solid in body.worn)):
+                if solid.mesh.surface.opacity >= 1:
+                    part = Part.PASSENGER if body.passenger else solid.mesh.part
+                    self._draw_solid(solid, model, int(part), infrared)
             self._draw_skin(body)
             self._draw_eyes(figure, body, infrared)
-            for solid in (*(self._solid(mesh) for mesh in figure.meshes), *body.worn):
-                model = car_from_head(figure) if solid in body.worn else identity
-                part = Part.PASSENGER if body.passenger else solid.mesh.part
-                self._draw_solid(solid, model, int(part), infrared, lenses)
-        give(stage.outside, car_from_clip=np.linalg.inv(projection), blur=0.0)
-        self._everywhere.render()
+            self._draw_hair(figure, target, fine)
+            self._blend_solids([s for s in body.worn if s.mesh.surface.opacity < 1], pose, target, infrared)
 
+    def _blend_solids(self, solids: Iterable[Solid], model: Floats, target: Target, infrared: bool) -> None:
+        """Lenses and panes over what is behind them; clear ones leave its labels."""
+        self._blend()
+        for solid in solids:
+            target.write(labels=solid.mesh.surface.opacity > 0.5)
+            self._draw_solid(solid, model, int(solid.mesh.part), infrared)
+        target.write()
+
+    def _blend(self) -> None:
+        context = self._stage.context
         context.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-        for figure in scene.people:
-            self._draw_hair(figure, target, fine)
-        for solid, model, part in lenses:
-            target.labels(write=solid.mesh.surface.opacity > 0.5)
-            self._draw_solid(solid, model, part, infrared, None)
-        target.labels(write=True)
 
-    def _draw_solid(
-        self, solid: Solid, model: Floats, part: int, infrared: bool, later: list[tuple[Solid, Floats, int]] | None
-    ) -> None:
+    def _draw_solid(self, solid: Solid, model: Floats, part: int, infrared: bool) -> None:
         surface = solid.mesh.surface
-        if surface.opacity < 1 and later is not None:
-            later.append((solid, model, part))
-            return
         albedo = [surface.infrared] * 3 if infrared else surface.colour
         give(
             self._stage.surface,
@@ -901,19 +948,20 @@ class Renderer:
 
     def _draw_hair(self, figure: Figure, target: Target, fine: bool) -> None:
         program, body = self._stage.strands, self._bodies[figure.key]
+        self._blend()
         give(program, narrowest_px=1.0, gloss=1.0)
         give(program, label=int(Part.PASSENGER if body.passenger else Part.HAIR))
-        give(program, car_from_model=car_from_head(figure), thickening=1.0 if fine else float(THINNED) ** 0.8)
+        give(program, car_from_model=car_from_head(figure), hangs=1, thickening=1.0 if fine else float(THINNED) ** 0.8)
         for locks in body.hair:
             (locks.shaded if fine else locks.thinned).render()
         if fine:
-            give(program, car_from_model=np.eye(4), gloss=0.4)
-            target.labels(write=False)
+            give(program, car_from_model=np.eye(4), hangs=0, gloss=0.4)
+            target.write(labels=False)
             for strands in figure.strands:
                 locks = Locks(self._stage, strands, within_hair=False)
                 locks.shaded.render()
                 locks.release()
-            target.labels(write=True)
+            target.write()
 
     # Uploads
 
@@ -969,25 +1017,25 @@ def shrunk(region: Region, size_px: tuple[int, int]) -> Region | None:
     return (x, y, width, height) if min(width, height) > 0 else None
 
 
-def enlarged(picture: Picture, size_px: tuple[int, int]) -> Picture:
+def enlarged(light: Array, parts: Array, size_px: tuple[int, int]) -> Picture:
     """A coarse picture at full size, labels by nearest neighbour."""
-    if picture.parts.shape[::-1] == size_px:
-        return Picture(picture.radiance.copy(), picture.parts.copy())
     return Picture(
-        cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST),
+        cv2.resize(light[..., :3], size_px, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(parts, size_px, interpolation=cv2.INTER_NEAREST),
     )
 
 
-def paste(picture: Picture, sharp: Picture, region: Region) -> None:
-    """Put a sharp part into a picture, in place, with a soft seam for light and a hard one for labels."""
+def lay_over(picture: Picture, light: Array, parts: Array, region: Region) -> None:
+    """Lay light and opacity (h, w, 4) over a region of a picture, in place, and fade them out along its seam."""
     x, y, width, height = region
     here = np.s_[y : y + height, x : x + width]
-    method = cv2.INTER_AREA if sharp.parts.shape[1] > width else cv2.INTER_LINEAR
-    light = cv2.resize(sharp.radiance, (width, height), interpolation=method)
-    weight = np.outer(seam(y, height, picture.parts.shape[0]), seam(x, width, picture.parts.shape[1]))[..., None]
-    picture.radiance[here] += weight * (light - picture.radiance[here])
-    picture.parts[here] = cv2.resize(sharp.parts, (width, height), interpolation=cv2.INTER_NEAREST)
+    method = cv2.INTER_AREA if parts.shape[1] > width else cv2.INTER_LINEAR
+    over = cv2.resize(light, (width, height), interpolation=method)
+    total_height, total_width = picture.parts.shape
+    over *= np.outer(seam(y, height, total_height), seam(x, width, total_width))[..., None]
+    picture.radiance[here] *= 1 - over[..., 3:]
+    picture.radiance[here] += over[..., :3]
+    picture.parts[here] = cv2.resize(parts, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def seam(start: int, length: int, total: int) -> NDArray[np.float32]:

@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dashgaze.geometry import Floats, rotation_between, rotation_x, rotation_y, rotation_z, unit
+from dashgaze.geometry import Floats, rotation_x, rotation_y, rotation_z, unit
 from dashgaze.training.synth.records import LEFT, RIGHT, CarPlan, Grip, Mesh, Moment, Part, Rgb, Surface
 from dashgaze.zones import HandOfDrive, Zone, ZoneMap
 
 Shape = tuple[Floats, NDArray[np.int32]]
 """Vertices (n, 3) and triangles (m, 3)."""
+Rectangles = dict[Zone, tuple[Floats, Floats]]
+"""Centre and half the width and height of each zone."""
 Sides = tuple[Literal[-1, 1], Literal[-1, 1]]
 
 SIDES: Sides = (-1, 1)
@@ -128,7 +130,7 @@ class _Dimensions:
         )
 
     def side_x(self, side: int, y: ArrayLike) -> Floats:
-        """x of the side's inner surface at height y: upright below the sill, leaning in above."""
+        """Where (x) the side's inner surface is at height y: upright below the sill, leaning in above."""
         up = np.clip((self.sill - np.asarray(y, dtype=float)) / (self.sill - self.rail), 0, 1.1)
         return MIDDLE_MM + side * (self.half_width - (self.half_width - self.half_roof) * up**1.25)
 
@@ -167,9 +169,10 @@ class Cabin:
         self._offset = np.array(plan.seat_offset_mm) * (self._mirror, 1, 1)  # in the left-hand-drive car
         self._size = _Dimensions.of(plan.seed)
         self._look = _Look.of(plan)
-        self._zones = {
-            zone: (centre, half) for zone, centre, half in _rectangles(ZoneMap.for_vehicle("left"))
-        }  # fmt: skip
+        zones = ZoneMap.for_vehicle("left")
+        self._zones: Rectangles = dict(
+            zip(zones.zones, zip(zones.centres_mm, zones.half_sizes_mm, strict=True), strict=True)
+        )
         wheel_up = rotation_x(-WHEEL_TILT_DEG) @ np.array([0.0, -1.0, 0.0])
         self._wheel_up = wheel_up
         self._wheel_back = np.cross(wheel_up, [1.0, 0.0, 0.0])  # towards the driver
@@ -188,7 +191,7 @@ class Cabin:
             (look.trim, [_dashboard(size), _binnacle(self._zones), *_console(self._zones), *_floor(size)]),
             (look.doors, [_door(size, side) for side in SIDES]),
             (look.seats, [*_moved((seat,), [2 * MIDDLE_MM, 0, 0]), *_rear_bench(size)]),
-            (look.headrests, [*_moved(headrest, [2 * MIDDLE_MM, 0, 0]), *_rear_headrests(size)]),
+            (look.headrests, [*_moved(headrest, [2 * MIDDLE_MM, 0, 0]), *_rear_headrests()]),
             (look.plastic, [*_mirror_housings(self._zones, size), *_handles(size)]),
             (look.screens, _screens(self._zones)),
             (look.glass, _mirror_plates(self._zones)),
@@ -308,8 +311,7 @@ class Cabin:
         return _hand(palm - 0.8 * KNUCKLE_MM * fingers, fingers, back_of_hand, 0.85)
 
     def _at_console(self, side: float) -> Wrist:
-        screen = self._zones[Zone.CONSOLE][0] + self._offset + [0, -60, 20]
-        screen = screen * (self._mirror, 1, 1)
+        screen = (self._zones[Zone.CONSOLE][0] + self._offset + (0, -60, 20)) * (self._mirror, 1, 1)
         fingers = unit(screen - SHOULDERS_MM[RIGHT if side > 0 else LEFT])
         return _hand(screen - FINGERTIP_MM * fingers, fingers, [0, -1, 0], 0.2)
 
@@ -364,7 +366,7 @@ class Cabin:
     ) -> Mesh:
         """Join shapes of the left-hand-drive car into a mesh of this one."""
         vertices, triangles = _joined(shapes)
-        vertices = (vertices + offset) * (self._mirror, 1, 1)
+        vertices = (vertices + np.asarray(offset, dtype=float)) * (self._mirror, 1, 1)
         if self._mirror < 0:
             triangles = triangles[:, ::-1]
         vertices32 = vertices.astype(np.float32)
@@ -484,7 +486,8 @@ def _trunk(eye_mid_mm: ArrayLike) -> Floats:
 def _belt_path(trunk_mm: Floats, eyes: Floats, ends: Floats) -> tuple[Floats, Floats]:
     """Middle line (k, 3) of the shoulder belt from the pillar to the buckle, and its normal plane's direction (3,).
 
-    A taut belt is a string around the section that its own plane cuts out of the trunk: the convex hull of section and ends.
+    A taut belt is a string around the section that its own plane cuts out of the trunk: the convex hull of section
+    and ends.
     """
     anchor, buckle = ends
     near = trunk_mm[(np.abs(trunk_mm[:, 0] - eyes[0]) < 175) & (trunk_mm[:, 1] > eyes[1] + 135)]
@@ -495,33 +498,27 @@ def _belt_path(trunk_mm: Floats, eyes: Floats, ends: Floats) -> tuple[Floats, Fl
     out = np.cross(normal, along)
     out = out if out @ (breast_mm - anchor) > 0 else -out
     section = near[np.abs((near - anchor) @ normal) < 32]
-    flat = np.concatenate([[[0.0, 0.0], [np.linalg.norm(buckle - anchor), 0.0]],
-                           np.stack([(section - anchor) @ along, (section - anchor) @ out], axis=1)])  # fmt: skip
-    string = _upper_hull(flat)
+    string = _upper_hull((section - anchor) @ np.stack([along, out], axis=1), float(np.linalg.norm(buckle - anchor)))
     s = np.linspace(0, string[-1, 0], 28)
     height = np.interp(s, string[:, 0], string[:, 1])
     height[1:-1] = (height[:-2] + 2 * height[1:-1] + height[2:]) / 4
     return anchor + s[:, None] * along + (height + 7)[:, None] * out, np.asarray(normal)
 
 
-def _upper_hull(points: Floats) -> Floats:
-    """The part of the convex hull above the line from the first point to the second, in the order of x."""
-    hull = cv2.convexHull(points.astype(np.float32))[:, 0].astype(float)
-    end = points[1, 0]
-    above = hull[(hull[:, 1] >= 0) & (hull[:, 0] >= 0) & (hull[:, 0] <= end)]
-    above = above[np.argsort(above[:, 0])]
-    return np.concatenate([[[0.0, 0.0]], above, [[end, 0.0]]])
+def _upper_hull(points: Floats, end: float) -> Floats:
+    """Corners (k, 2) of a string from (0, 0) to (end, 0) that is drawn taut over points (n, 2)."""
+    ends = np.array([[0.0, 0.0], [end, 0.0]])
+    inside = points[(points[:, 0] > 0) & (points[:, 0] < end)]
+    hull = cv2.convexHull(np.concatenate([ends, inside]).astype(np.float32))[:, 0].astype(float)
+    above = hull[hull[:, 1] > 0]
+    return np.concatenate([ends[:1], above[np.argsort(above[:, 0])], ends[1:]])
 
 
 # --- parts of the car, left-hand drive ---
 
 
-def _rectangles(zones: ZoneMap) -> list[tuple[Zone, Floats, Floats]]:
-    return list(zip(zones.zones, zones.centres_mm, zones.half_sizes_mm, strict=True))
-
-
 def _facing(centre: Floats, share: float) -> Floats:
-    """Axes (rows: right, down, away) of a panel that is turned from straight back to the eyes by a share of the angle."""
+    """Axes (rows: right, down, away) of a panel that is turned from straight back by a share of the way to the eyes."""
     away = unit(centre * (share, 1, 1))
     right = unit(np.cross([0.0, 1.0, 0.0], away))
     return np.stack([right, np.cross(away, right), away])
@@ -540,10 +537,9 @@ def _roof(size: _Dimensions) -> Shape:
 def _roof_edges(size: _Dimensions) -> list[Shape]:
     """Headers over windscreen and rear window, the dome lamp's frame."""
     across = np.linspace(-1, 1, 9)
-    front = np.stack([MIDDLE_MM + across * size.half_roof, size.rail - 25 * (1 - across**2),
-                      size.header - 45 * across**2], axis=1)  # fmt: skip
-    back = np.stack([MIDDLE_MM + across * size.half_roof, size.rail - 12 * (1 - across**2),
-                     size.rear + 0 * across], axis=1)  # fmt: skip
+    x, bow = MIDDLE_MM + across * size.half_roof, 1 - across**2
+    front = np.stack([x, size.rail - 25 * bow, size.header - 45 * across**2], axis=1)
+    back = np.stack([x, size.rail - 12 * bow, np.full(9, size.rear)], axis=1)
     lamp = _blob([MIDDLE_MM, size.rail - 18 - 0.95 * size.crown, 330], [80, 14, 55], 0.4, 8, 16)
     return [_sweep(front, _rounded(45, 20, 10), [0, 0.35, 1]), _sweep(back, _rounded(45, 22, 10), [0, 0, 1]), lamp]
 
@@ -590,23 +586,23 @@ def _rear_corners(size: _Dimensions) -> list[Shape]:
         y = np.linspace(size.rail - 10, size.sill + 40, 7)
         outer = np.stack([size.side_x(side, y), y, np.linspace(size.rear + 230, size.rear + 60, 7)], axis=1)
         top, low = (rear_window[0], rear_window[1]) if side < 0 else (rear_window[3], rear_window[2])
-        inner = np.linspace(top + [0, -25, 0], low + [0, 60, 0], 7)
+        inner = np.linspace(top + np.array([0, -25, 0]), low + np.array([0, 60, 0]), 7)
         share = np.linspace(0, 1, 6)[:, None, None]
         points = outer * (1 - share) + inner * share
         points[..., 2] -= 70 * np.sin(np.pi * share[..., 0])  # bulges outward
         shapes.append(_sheet(points, towards=[MIDDLE_MM, 100, -700]))
-    low_left, low_right = rear_window[1], rear_window[2]
-    shelf = np.linspace(low_left + [-80, 6, 0], low_right + [80, 6, 0], 6)
-    front = shelf * (1, 0, 0) + [0, low_left[1] + 12, -SEAT_PITCH_MM - 250]
+    low = rear_window[1, 1]
+    shelf = np.linspace(rear_window[1] + (-80, 6, 0), rear_window[2] + (80, 6, 0), 6)
+    front = shelf * (1, 0, 0) + (0, low + 12, -SEAT_PITCH_MM - 250)
     shapes.append(_sheet(np.stack([shelf, front]), towards=[MIDDLE_MM, -300, -900]))
     return shapes
 
 
 def _rear_window(size: _Dimensions) -> list[list[float]]:
-    top, low = size.half_roof - 75, size.half_width - 120
-    y, z = size.rail + 22, size.rear
-    return [[MIDDLE_MM - top, y, z], [MIDDLE_MM - low, 105, z - 260],
-            [MIDDLE_MM + low, 105, z - 260], [MIDDLE_MM + top, y, z]]  # fmt: skip
+    wide, y, z = size.half_roof - 75, size.rail + 22, size.rear
+    wider, low, back = size.half_width - 120, 105.0, size.rear - 260
+    near, far = MIDDLE_MM - wide, MIDDLE_MM + wide
+    return [[near, y, z], [MIDDLE_MM - wider, low, back], [MIDDLE_MM + wider, low, back], [far, y, z]]
 
 
 def _side_window(size: _Dimensions, side: int, row: int) -> list[list[float]]:
@@ -618,25 +614,25 @@ def _side_window(size: _Dimensions, side: int, row: int) -> list[list[float]]:
 
 
 def _dashboard(size: _Dimensions) -> Shape:
-    profile = np.array([[size.cowl + 15, 232], [940, 205], [850, 190], [760, 184], [700, 188], [668, 205], [655, 245],
-                        [662, 330], [640, 400], [610, 520], [690, 610], [900, 700]])  # fmt: skip
+    z = np.array([size.cowl + 15, 940, 850, 760, 700, 668, 655, 662, 640, 610, 690, 900])
+    y = np.array([232, 205, 190, 184, 188, 205, 245, 330, 400, 520, 610, 700]) + size.sill - 205
     across = np.linspace(-1, 1, 17)
     points = np.zeros((12, 17, 3))
     points[..., 0] = MIDDLE_MM + across * (size.half_width + 8)
-    points[..., 1] = profile[:, 1:] + size.sill - 205
-    ahead = np.clip((profile[:, :1] - 650) / 400, 0, 1)
-    points[..., 2] = profile[:, :1] - 210 * np.abs(across) ** 2.5 * ahead
+    points[..., 1] = y[:, None]
+    ahead = np.clip((z[:, None] - 650) / 400, 0, 1)
+    points[..., 2] = z[:, None] - 210 * np.abs(across) ** 2.5 * ahead
     return _sheet(points, towards=[MIDDLE_MM, -200, 300])
 
 
-def _binnacle(zones: dict[Zone, tuple[Floats, Floats]]) -> Shape:
+def _binnacle(zones: Rectangles) -> Shape:
     centre, half = zones[Zone.CLUSTER]
     axes = _facing(centre, 1.0)
     vertices, triangles = _blob([0, 0, 0], [half[0] + 22, half[1] + 14, 70], 0.5, 12, 24)
     return vertices @ axes + centre + 66 * axes[2], triangles
 
 
-def _console(zones: dict[Zone, tuple[Floats, Floats]]) -> list[Shape]:
+def _console(zones: Rectangles) -> list[Shape]:
     """The stack behind the screen, the tunnel between the seats with its armrest and the gear lever."""
     centre, half = zones[Zone.CONSOLE]
     axes = _facing(centre, 0.5)
@@ -668,33 +664,32 @@ def _floor(size: _Dimensions) -> list[Shape]:
 def _door(size: _Dimensions, side: int) -> Shape:
     """Panels of both doors of a side below the windows: ledge, upper panel, armrest, map pocket."""
     z = np.array([900, 700, 520, 380, 250, 60, -120, -220, -300, -420, -600, -800, -1000, -1250, size.rear - 120])
-    section = np.array([[-4, 0], [14, -6], [42, 2], [52, 30], [46, 90], [44, 150], [60, 190], [112, 212], [118, 236],
-                        [60, 262], [46, 340], [58, 480], [40, 690]])  # inwards, below the sill  # fmt: skip
+    depth = np.array([-4, 14, 42, 52, 46, 44, 60, 112, 118, 60, 46, 58, 40])  # inwards
+    below = np.array([0, -6, 2, 30, 90, 150, 190, 212, 236, 262, 340, 480, 690])
     armrest = np.where((np.abs(z - 120) < 340) | (np.abs(z + 700) < 300), 1.0, 0.35)
-    inwards = np.where(section[:, 0] > 60, 60 + (section[:, 0] - 60) * armrest[:, None], section[:, 0])
-    points = np.zeros((len(z), len(section), 3))
+    inwards = np.where(depth > 60, 60 + (depth - 60) * armrest[:, None], depth)
+    points = np.zeros((len(z), len(depth), 3))
     points[..., 0] = MIDDLE_MM + side * (size.half_width - inwards)
-    points[..., 1] = size.sill + section[:, 1]
+    points[..., 1] = size.sill + below
     points[..., 2] = z[:, None]
     return _sheet(points, towards=[MIDDLE_MM, 0, -200])
 
 
 def _front_seat() -> tuple[Shape, tuple[Shape, ...]]:
     """Seat of the driver, and its headrest with posts."""
-    t = np.linspace(0, 1, 13)[:, None]
+    t = np.sin(np.linspace(0, np.pi / 2, 16))[:, None]  # closer together towards the shoulders
     around = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     y = 690 - 545 * t
     middle_z = -150 - 125 * t + 20 * np.sin(np.pi * t)
-    width = np.interp(t, [0, 0.3, 0.6, 0.8, 0.93, 1.0], [235, 245, 252, 232, 190, 20])
-    depth = np.interp(t, [0, 0.5, 0.9, 1.0], [75, 68, 48, 8])
+    shoulders = np.sqrt(np.clip(1 - (np.clip(t - 0.72, 0, None) / 0.28) ** 2.4, 0, None))
+    width = np.interp(t, [0, 0.3, 0.6, 0.8, 1.0], [235, 245, 252, 246, 238]) * np.maximum(shoulders, 0.03)
+    depth = np.interp(t, [0, 0.5, 0.9, 1.0], [75, 68, 50, 40]) * np.maximum(shoulders, 0.1)
     c, s = np.cos(around)[None], np.sin(around)[None]
-    x = width * _power(c, 0.6)
     bolster = 42 * np.abs(c) ** 3 * np.sin(np.pi * np.clip(t * 1.15, 0, 1)) * (s > 0)
     z = middle_z + depth * _power(s, 0.7) + bolster
-    points = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
-    closed = np.concatenate([points[:1].mean(axis=1, keepdims=True).repeat(28, 1), points,
-                             points[-1:].mean(axis=1, keepdims=True).repeat(28, 1)])  # fmt: skip
-    back = _outward(_grid(closed, around=True))
+    points = np.stack(np.broadcast_arrays(width * _power(c, 0.6), y, z), axis=-1)
+    ends = points[[0, -1]].mean(axis=1, keepdims=True).repeat(28, 1)
+    back = _outward(_grid(np.concatenate([ends[:1], points, ends[1:]]), around=True))
     cushion = _blob([0, 705, 80], [250, 68, 270], 0.45, 10, 24)
     headrest = _blob([0, 30, -265], [128, 88, 46], 0.6, 14, 28)
     posts = [_tube(np.array([[x, 95, -262.0], [x, 175, -272]]), 6, sides=6) for x in (-55, 55)]
@@ -711,15 +706,14 @@ def _rear_bench(size: _Dimensions) -> list[Shape]:
     return shapes
 
 
-def _rear_headrests(size: _Dimensions) -> list[Shape]:
+def _rear_headrests() -> list[Shape]:
     z = -SEAT_PITCH_MM - 300
-    del size
     return [_blob([x, 88, z], [115, 62, 42], 0.55, 10, 20) for x in (20.0, 2 * MIDDLE_MM - 20)] + [
         _blob([MIDDLE_MM, 108, z - 8], [95, 42, 38], 0.55, 8, 16)
     ]
 
 
-def _mirror_housings(zones: dict[Zone, tuple[Floats, Floats]], size: _Dimensions) -> list[Shape]:
+def _mirror_housings(zones: Rectangles, size: _Dimensions) -> list[Shape]:
     shapes = []
     for zone, depth in ((Zone.MIRROR_REAR, 20.0), (Zone.MIRROR_LEFT, 62.0), (Zone.MIRROR_RIGHT, 62.0)):
         centre, half = zones[zone]
@@ -727,7 +721,9 @@ def _mirror_housings(zones: dict[Zone, tuple[Floats, Floats]], size: _Dimensions
         vertices, triangles = _blob([0, 0, 0], [half[0] + 8, half[1] + 6, depth], 0.55, 10, 24)
         shapes.append((vertices @ axes + centre + (depth + 1) * axes[2], triangles))
     centre, _ = zones[Zone.MIRROR_REAR]
-    stem = np.array([centre + [0, 0, 30], centre + [0, -35, 60], [MIDDLE_MM, size.rail - 15, size.header + 25]])
+    foot = np.array([MIDDLE_MM, size.rail - 15, size.header + 25])
+    bend = np.array([[0, 0, 30], [0, -35, 60]])
+    stem = np.concatenate([centre + bend, foot[None]])
     return [*shapes, _tube(stem, 13, sides=8)]
 
 
@@ -745,7 +741,7 @@ def _handles(size: _Dimensions) -> list[Shape]:
     return shapes
 
 
-def _screens(zones: dict[Zone, tuple[Floats, Floats]]) -> list[Shape]:
+def _screens(zones: Rectangles) -> list[Shape]:
     """Glass of instruments and touch screen."""
     shapes = []
     for zone, share, scale in ((Zone.CLUSTER, 1.0, (0.95, 0.8)), (Zone.CONSOLE, 0.5, (0.92, 0.6))):
@@ -754,15 +750,15 @@ def _screens(zones: dict[Zone, tuple[Floats, Floats]]) -> list[Shape]:
     return shapes
 
 
-def _mirror_plates(zones: dict[Zone, tuple[Floats, Floats]]) -> list[Shape]:
+def _mirror_plates(zones: Rectangles) -> list[Shape]:
     mirrors = (Zone.MIRROR_REAR, Zone.MIRROR_LEFT, Zone.MIRROR_RIGHT)
     return [_panel(zones[zone][0], zones[zone][1], _facing(zones[zone][0], 0.6)) for zone in mirrors]
 
 
 def _bright_parts(size: _Dimensions) -> list[Shape]:
     """Door openers and the belt's buckle."""
-    openers = [_blob([float(size.side_x(side, size.sill + 90)) - side * 55, size.sill + 95, 330], [8, 14, 48], 0.6, 8, 12)
-               for side in SIDES]  # fmt: skip
+    doors = [float(size.side_x(side, size.sill + 90)) - side * 55 for side in SIDES]
+    openers = [_blob([x, size.sill + 95, 330], [8, 14, 48], 0.6, 8, 12) for x in doors]
     return [*openers, _blob([215, 655, -70], [14, 28, 20], 0.5, 8, 12)]
 
 
@@ -884,4 +880,5 @@ def _normals(vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> NDA
     length = np.linalg.norm(total, axis=1, keepdims=True)
     lone = length[:, 0] < 1e-9  # a point of no triangle
     total[lone], length[lone] = (0, -1, 0), 1
-    return (total / length).astype(np.float32)
+    normals: NDArray[np.float32] = (total / length).astype(np.float32)
+    return normals

@@ -2,8 +2,8 @@
 
 `Behaviour(...)` plans a whole drive from one seed; `.at(t_s)` tells one instant, `.fixations`, `.blinks` and `.events`
 are its truth as tables. One module a step: `speed` (the car), `styles` (how drivers and drives differ), `places` (what
-there is to look at), `episodes` (phone, console, talk, yawns, ...), `scanpath` (glances and fixations), `motion` (head and
-eyes that carry them out), `face` (lids and mouth), `hands`, `driver` (all of it together).
+there is to look at), `episodes` (phone, console, talk, yawns, ...), `scanpath` (glances and fixations), `motion` (head
+and eyes that carry them out), `face` (lids and mouth), `hands`, `driver` (all of it together).
 """
 
 from dashgaze.training.synth.behaviour.driver import Behaviour, Blink, Event, Fixation

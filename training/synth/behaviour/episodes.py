@@ -86,9 +86,7 @@ def plan_episodes(
         # Eyes on the road before and after: the script has this one glance and no doubt about it.
         before = Glance(start_s - 2.5, start_s, Zone.ROAD_AHEAD)
         after = Glance(glance.end_s, glance.end_s + 3.0, Zone.ROAD_AHEAD)
-        episodes.append(
-            Episode("phone", start_s - REACH_S, glance.end_s + REACH_S, glances=(before, glance, after))
-        )
+        episodes.append(Episode("phone", start_s - REACH_S, glance.end_s + REACH_S, glances=(before, glance, after)))
     rates: dict[Kind, float] = {
         "phone": style.phone,
         "call": style.call,
@@ -118,7 +116,9 @@ def _glances(
     rng: np.random.Generator, kind: Kind, start_s: float, end_s: float, near_mirror: Zone, passenger: bool
 ) -> tuple[Glance, ...]:
     if kind == "phone":
-        return _again_and_again(rng, start_s + REACH_S, end_s - REACH_S, Zone.PHONE_LAP, "phone", (1.6, 0.6), (0.7, 1.6))
+        return _again_and_again(
+            rng, start_s + REACH_S, end_s - REACH_S, Zone.PHONE_LAP, "phone", (1.6, 0.6), (0.7, 1.6)
+        )
     if kind == "console":
         return _again_and_again(rng, start_s + 0.2, end_s, Zone.CONSOLE, "zone", (1.2, 0.5), (0.6, 1.5))
     if kind == "talk" and passenger:
@@ -155,5 +155,7 @@ def _moods(rng: np.random.Generator, per_minute: float, duration_s: float, sunny
     for _ in range(int(rng.poisson(per_minute * duration_s / 60.0))):
         kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
         start_s = float(rng.uniform(0.0, duration_s))
-        episodes.append(Episode(kind, start_s, start_s + float(rng.uniform(*LENGTH_S[kind])), float(rng.beta(2.5, 1.5))))
+        episodes.append(
+            Episode(kind, start_s, start_s + float(rng.uniform(*LENGTH_S[kind])), float(rng.beta(2.5, 1.5)))
+        )
     return episodes

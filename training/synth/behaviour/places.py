@@ -1,9 +1,9 @@
 """What there is to look at: points in the zones of one car, on the road, over the shoulder, the phone.
 
 Points lie inside the rectangles of `zones.toml`, towards their middle, and are seen from the normal posture without
-another zone in front. Inner mirrors are plane: what is in them lies tens of metres away. Door mirrors are convex (radius
-1.4 m, so that images lie at most 0.7 m behind the glass): the eyes converge beyond the glass by `beyond_mm`, on a line
-through it.
+another zone in front. Inner mirrors are plane: what is in them lies tens of metres away. Door mirrors are convex
+(radius 1.4 m, so that images lie at most 0.7 m behind the glass): the eyes converge beyond the glass by `beyond_mm`, on
+a line through it.
 """
 
 import math
@@ -67,7 +67,7 @@ class Places:
 
     def shoulder_point(self) -> Floats:
         """(3,) in the blind spot on the driver's side."""
-        return self._in_box(SHOULDER_DEG, 1)[0]
+        return np.asarray(self._in_box(SHOULDER_DEG, 1)[0])
 
     def beyond_mm(self, zone: Zone) -> float:
         """How far behind the glass the image in a mirror lies; 0 for what is no mirror."""
@@ -89,11 +89,13 @@ class Places:
             )
         offset = spread * self._map.half_sizes_mm[index]
         points: Floats = self._map.centres_mm[index] + offset @ self._map.axes[index, :2]
-        return points[self._map.zones_of(np.zeros_like(points), points) == self._map.zones[index]]
+        return self._seen_as(self._map.zones[index], points)
 
     def _free(self, box: tuple[float, ...]) -> Floats:
-        points = self._in_box(box, POOL)
-        return points[self._map.zones_of(np.zeros_like(points), points) == Zone.OTHER]
+        return self._seen_as(Zone.OTHER, self._in_box(box, POOL))
+
+    def _seen_as(self, zone: Zone, points: Floats) -> Floats:
+        return np.asarray(points[self._map.zones_of(np.zeros_like(points), points) == zone])
 
     def _in_box(self, box: tuple[float, ...], count: int) -> Floats:
         left, right, low, high, near_mm, far_mm = box

@@ -2,9 +2,9 @@
 
 Glances: durations are log-normal with the means and standard deviations of Taoka 1990 (TRR 1291), after Rockwell 1988
 and Dingus et al. 1989: rear mirror 0.75 (0.36) s, left mirror 1.10 (0.33) s, speedometer 0.62 (0.48) s, radio 1.2
-(0.5) s; others are judgement. Attentive drivers spend about 80 % of the time on the road (Morando, Victor & Dozza 2019).
-"ordinary" looks away more often than any real driver and at rare zones as often as at common ones, so that few labelled
-seconds hold many kinds of glance; how one glance runs is the same.
+(0.5) s; others are judgement. Attentive drivers spend about 80 % of the time on the road (Morando, Victor & Dozza
+2019). "ordinary" looks away more often than any real driver and at rare zones as often as at common ones, so that few
+labelled seconds hold many kinds of glance; how one glance runs is the same.
 
 Habits: 15 blinks a minute, 6 to 30 between people (Stern et al. 1984); head movements begin at 8 to 18 deg of
 eccentricity and take 0.3 to 0.9 of what lies beyond (Fuller 1992, Stahl 1999: "movers" and "non-movers").
@@ -106,7 +106,7 @@ ORDINARY = BehaviourStyle(
     longest_glance_s=2.6,
     shortest_road_s=0.35,
     variety_s=12.0,
-    phone=0.30,
+    phone=0.40,
     call=0.08,
     console=0.25,
     talk=0.40,
@@ -138,9 +138,7 @@ DISTRACTION_DEMO = replace(
     yawn=0.0,
     phone_glance_s=3.6,
 )
-STYLES: Mapping[str, BehaviourStyle] = {
-    style.name: style for style in (ATTENTIVE, ORDINARY, DROWSY, DISTRACTION_DEMO)
-}
+STYLES: Mapping[str, BehaviourStyle] = {style.name: style for style in (ATTENTIVE, ORDINARY, DROWSY, DISTRACTION_DEMO)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The world outside the synthetic car: `Road` knows where everything is, `RoadRenderer` films it."""
 
+from dashgaze.training.synth.road.renderer import RoadRenderer
 from dashgaze.training.synth.road.world import EYE_HEIGHT_M, VANISHING_POINT, Road, Sighting, Weather
 
-__all__ = ["EYE_HEIGHT_M", "VANISHING_POINT", "Road", "Sighting", "Weather"]
+__all__ = ["EYE_HEIGHT_M", "VANISHING_POINT", "Road", "RoadRenderer", "Sighting", "Weather"]

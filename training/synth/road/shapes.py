@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dashgaze.geometry import Floats
 
 _DIRECTIONS = 90
+_SMOOTH_COSINE = 0.77
 
 
 class Material(IntEnum):
@@ -96,6 +97,13 @@ def _wheel(x: float, radius: float, z: float, width: float) -> list[Piece]:
     return [(_loft([inner, outer]), Material.RUBBER, 0), (_loft([hub - [side * 0.02, 0, 0], hub]), Material.METAL, 0)]
 
 
+def _arch(x: float, radius: float, z: float) -> Triangles:
+    """The dark opening above a wheel, a thin disc cut off below the sill."""
+    angle = np.linspace(-0.1, np.pi + 0.1, 13)
+    ring = np.stack([np.full(13, x), -0.32 - radius * np.sin(angle), z + radius * np.cos(angle)], axis=1)
+    return _outward_x(np.stack([np.broadcast_to([x, -0.32, z], (12, 3)), ring[:-1], ring[1:]], axis=1))
+
+
 def _ball(centre: tuple[float, float, float], radii: tuple[float, float, float], sides: int = 8) -> Triangles:
     """An ellipsoid; the centre's second coordinate is height."""
     polar, turn = np.linspace(0.15, np.pi - 0.15, 6), np.linspace(0, 2 * np.pi, sides + 1)[:-1]
@@ -152,9 +160,11 @@ def _car(
             tri = np.array([[top[end][side], base[corner][side], top[corner][side]]], dtype=float)
             pieces.append((_outward_x(tri), Material.PAINT, 0))
     front, back = deck[-1], deck[0]
+    widest = max(half for _, _, half in deck)
     for sign in (-1, 1):
         for z in (back[0] * wheels, front[0] * wheels):
-            pieces += _wheel(sign * (deck[1][2] - 0.005), 0.32, z, 0.22)
+            pieces += [(_arch(sign * (widest + 0.004), 0.39, z), Material.DARK, 0)]
+            pieces += _wheel(sign * (widest + 0.012), 0.32, z, 0.22)
         lamp = sorted((sign * front[2] * 0.5, sign * front[2] * 0.95))
         pieces.append(
             (
@@ -486,6 +496,17 @@ def _gantry() -> list[Piece]:
     ]
 
 
+def _bonnet() -> list[Piece]:
+    """What a driver sees of the own car: stations (z, height, half width)."""
+    stations = [(0.0, 0.9, 0.8), (0.35, 0.9, 0.79), (0.75, 0.85, 0.76), (1.0, 0.78, 0.7), (1.15, 0.66, 0.6)]
+    across = np.linspace(-1, 1, 9)
+    rings = [
+        [(half * a, -height + 0.05 * a**2, z) for a in across] + [(half, 0.0, z), (-half, 0.0, z)]
+        for z, height, half in stations
+    ]
+    return [(_loft(rings), Material.PAINT, 0)]
+
+
 def _block() -> list[Piece]:
     return [(_box((-0.5, 0.5), (0, 1), (-0.5, 0.5)), Material.PAINT, 0)]
 
@@ -522,6 +543,7 @@ _BUILDERS: dict[str, Callable[[], list[Piece]]] = {
     "wall": _wall,
     "fence": _fence,
     "gantry": _gantry,
+    "bonnet": _bonnet,
     "block": _block,
     "house": _house,
 }
@@ -536,18 +558,31 @@ def model(name: str) -> Model:
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     size = np.maximum(high - low, 1e-6)
     unit = (corners - (low + high) / 2) / size - [0, 0.5, 0]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     # A thing that is stretched keeps its faces but not its angles: normals are those of the unit box, stretched back.
     rows = np.concatenate(
         [
             unit,
-            np.repeat(normals[:, None], 3, axis=1) * size,
+            _smooth_normals(corners) * size,
             np.repeat([[m, limb] for t, m, limb in pieces for _ in t], 3, axis=0).reshape(-1, 3, 2),
         ],
         axis=2,
     )
     return Model(rows.reshape(-1, 8).astype(np.float32), _outline(unit.reshape(-1, 3)))
+
+
+def _smooth_normals(corners: Triangles) -> Floats:
+    """Unit normals (m, 3, 3) at the corners of triangles, averaged over faces that meet there at less than 40 degrees."""
+    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    faces /= np.maximum(np.linalg.norm(faces, axis=1, keepdims=True), 1e-12)
+    own = np.repeat(faces, 3, axis=0)
+    _, place = np.unique(np.round(corners.reshape(-1, 3), 4), axis=0, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    normals = np.empty_like(own)
+    for rows in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
+        meet = own[rows]
+        normals[rows] = np.where(meet @ meet.T > _SMOOTH_COSINE, 1.0, 0.0) @ meet
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return normals.reshape(-1, 3, 3)
 
 
 @cache

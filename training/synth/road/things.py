@@ -474,11 +474,11 @@ def _country(p: Populace, junctions: Sequence[Junction]) -> list[Things]:
     edge, parts = p.profile.asphalt_m, []
     wood = p.rng.uniform(0, 6, 2)
     for side in (1.0, -1.0):
-        s = p.scattered(150)
+        s = p.scattered(230)
         dense = 0.5 + 0.5 * np.sin(s / 130 + wood[0] + side) * np.sin(s / 47 + wood[1])
         s = s[(p.rng.random(len(s)) < 0.25 + 0.75 * dense) & _clear_of(junctions, s, 7.0)]
         u = side * (edge + 3 + p.rng.exponential(11, len(s)))
-        parts.append(_trees(p, ["broadleaf", "broadleaf", "poplar", "conifer", "bush", "bush"], s, u, (6, 15)))
+        parts.append(_trees(p, ["broadleaf", "broadleaf", "poplar", "conifer", "bush", "bush"], s, u, (7, 17)))
         s = p.along(50.0)
         parts.append(_rows("delineator", len(s), s0=s, u0=side * (edge + 0.7)))
         s = p.along(4.0)
@@ -516,10 +516,10 @@ def _motorway(p: Populace, junctions: Sequence[Junction]) -> list[Things]:
         rows = _rows("wall", len(screens), s0=screens, u0=side * (edge + 4), colour=(0.3, 0.32, 0.28))
         rows["size"][:, 1] = 3.2
         parts.append(rows)
-        s = p.scattered(110)
+        s = p.scattered(170)
         s = s[p.rng.random(len(s)) < 0.55 + 0.45 * np.sin(s / 150 + phases[k])]
-        u = side * (edge + 7 + p.rng.exponential(9, len(s)))
-        parts.append(_trees(p, ["broadleaf", "poplar", "conifer", "bush", "bush"], s, u, (6, 13)))
+        u = side * (edge + 7 + p.rng.exponential(12, len(s)))
+        parts.append(_trees(p, ["broadleaf", "poplar", "conifer", "bush", "bush"], s, u, (7, 15)))
     s = p.along(1100.0, 0.5)
     bridges = _rows("block", len(s), s0=s, lift=5.6, colour=(0.35, 0.34, 0.32), phase=-1.0)
     bridges["size"] = (2 * edge + 40, 1.5, 9)

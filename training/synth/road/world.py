@@ -82,6 +82,12 @@ class Scene:
     """Heading against the car's, radians to the right."""
 
     @property
+    def still(self) -> NDArray[np.bool_]:
+        """Which things never move."""
+        moves = (self.things["flow"] != 0) | (self.things["pace"] != 0) | (self.things["cross"] != 0)
+        return ~moves & np.isnan(self.things["lag"])
+
+    @property
     def centres_m(self) -> Floats:
         """(n, 3) middles of the boxes."""
         lifted = np.zeros_like(self.base_m)
@@ -205,8 +211,7 @@ class Road:
         centres = scene.centres_m
         distance = np.linalg.norm(centres, axis=1)
         models = scene.things["model"]
-        still = (scene.things["flow"] == 0) & (scene.things["pace"] == 0) & np.isnan(scene.things["lag"])
-        parked = _IS_VEHICLE[models] & still & (scene.things["cross"] == 0)
+        parked = _IS_VEHICLE[models] & scene.still
         reach = np.where(parked, _PARKED_GLANCE_M, _GLANCE_M[models])
         in_view = (centres[:, 2] > 4) & (np.abs(centres[:, 0]) < 1.7 * centres[:, 2]) & (distance < reach)
         rows = np.flatnonzero(in_view)

@@ -13,6 +13,7 @@ void main() {
     gl_Position = clip_from_car * vec4(p, 1.0);
 }
 #else
+#include "ambient.glsl"
 #include "light.glsl"
 in vec3 p;
 uniform mat3 eye_from_car;      // x to the person's right, y down, z along the optical axis
@@ -112,8 +113,8 @@ void main() {
     }
     vec3 facing = transpose(eye_from_car) * normalize(mix(globe_normal, iris_normal, inner));
 
-    float key_share = mix(1.0, key_lit(place, globe_n), key.w);
-    vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_share);
+    float key_reach = key_share(place, globe_n, 12);
+    vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_reach);
     float s = sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2 ? sunlit(place, globe_n) * smoothstep(0.0, 1.2, below_upper) : 0.0;
     vec3 wrap = infrared() ? vec3(0.2) : vec3(0.26, 0.2, 0.17) * (1.0 - inner);
     light += sun_rgb.rgb / PI * s * clamp((dot(facing, sun.xyz) + wrap) / (1.0 + wrap), 0.0, 1.0);
@@ -122,7 +123,7 @@ void main() {
     vec3 mirrored = reflect(ray, n), mirrored_in_head = head_from_car * mirrored;
     float hidden = smoothstep(0.35, 0.8, -mirrored_in_head.y + 0.9 * exp(-max(below_upper, 0.0) / 2.0));
     float f0 = 0.022, nv = max(dot(n, view), 0.0);
-    float reflectance = f0 + (1.0 - f0) * pow(1.0 - nv, 5.0) * 0.35;
+    float reflectance = f0 + (1.0 - f0) * fifth(1.0 - nv) * 0.35;
     float wet = mix(0.55, 1.0, inner) * shade;
     vec3 shine = surroundings_at(mirrored, mix(2.5, 0.6, inner)) * reflectance * wet * (1.0 - 0.85 * hidden);
     // A glint is smaller than a pixel: spread it over one.

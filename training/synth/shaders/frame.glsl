@@ -20,7 +20,7 @@ layout(std140, binding = 0) uniform Frame {
 layout(binding = 1) uniform sampler2DShadow near_sun_map;
 layout(binding = 2) uniform sampler2DShadow far_sun_map;
 layout(binding = 3) uniform sampler2DShadow key_map;
-layout(binding = 4) uniform sampler2D surroundings;   // what the driver's head sees, car frame, equirectangular
+layout(binding = 4) uniform sampler2D surroundings;   // what the driver's head sees, octahedral
 layout(binding = 5) uniform sampler2D panorama;       // the world outside, equirectangular
 layout(binding = 6) uniform sampler2D noise;          // four independent fields about 0.5, they repeat
 
@@ -38,4 +38,14 @@ vec3 outside(vec3 d, float level) {
     return infrared() ? vec3(dot(c, vec3(1.0 / 3.0))) : c;
 }
 
-vec3 surroundings_at(vec3 d, float level) { return textureLod(surroundings, equirectangular(d, 0.0), level).rgb; }
+// What is seen in direction d; the picture is an octahedron unfolded about the way ahead, so that no angle is needed.
+vec3 surroundings_at(vec3 d, float level) {
+    vec3 q = d / (abs(d.x) + abs(d.y) + abs(d.z));
+    vec2 folded = (1.0 - abs(q.yx)) * vec2(q.x < 0.0 ? -1.0 : 1.0, q.y < 0.0 ? -1.0 : 1.0);
+    return textureLod(surroundings, (q.z < 0.0 ? folded : q.xy) * 0.5 + 0.5, level).rgb;
+}
+
+float fifth(float x) {
+    float squared = x * x;
+    return squared * squared * x;
+}

@@ -1,31 +1,20 @@
-// How light reaches a point and leaves it.
+// Light that comes from one direction, for fragments; needs ambient.glsl.
 
-// Irradiance of the surroundings (Ramamoorthi and Hanrahan 2001), over pi: times albedo it is radiance.
-vec3 irradiance(vec3 n) {
-    vec3 e = irradiance_sh[0].rgb * 0.282095
-           + 0.488603 * (irradiance_sh[1].rgb * n.y + irradiance_sh[2].rgb * n.z + irradiance_sh[3].rgb * n.x)
-           + 1.092548 * (irradiance_sh[4].rgb * n.x * n.y + irradiance_sh[5].rgb * n.y * n.z
-                       + irradiance_sh[7].rgb * n.x * n.z)
-           + 0.315392 * irradiance_sh[6].rgb * (3.0 * n.z * n.z - 1.0)
-           + 0.546274 * irradiance_sh[8].rgb * (n.x * n.x - n.y * n.y);
-    return max(e, vec3(0.0));
-}
+// A sunflower's spiral in the unit disc.
+const vec2 SPIRAL[6] = vec2[](vec2(0.289, 0.0), vec2(-0.369, 0.338), vec2(0.056, -0.643), vec2(0.464, 0.607),
+                              vec2(-0.853, -0.151), vec2(0.808, -0.514));
 
-// Share of six neighbours in a shadow map that the light reaches: percentage-closer filtering on a turned spiral.
+// Share of some neighbours in a shadow map that the light reaches: percentage-closer filtering, turned at random.
 float lit(sampler2DShadow map, vec3 at, float radius, float bias) {
-    float turn = 6.2831853 * fract(52.9829 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715))));
+    float turn = fract(52.9829 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
+    vec2 x = radius * normalize(vec2(0.25 - turn * turn, turn));   // within a right angle either way
     float sum = 0.0;
     for (int i = 0; i < SHADOW_TAPS; ++i) {
-        float r = radius * sqrt((float(i) + 0.5) / float(SHADOW_TAPS));
-        float a = turn + float(i) * 2.399963;
-        sum += texture(map, vec3(at.xy + r * vec2(cos(a), sin(a)), at.z - bias));
+        vec2 offset = SPIRAL[i].x * x + SPIRAL[i].y * vec2(-x.y, x.x);
+        sum += texture(map, vec3(at.xy + offset, at.z - bias));
     }
     return sum / float(SHADOW_TAPS);
 }
-
-vec3 map_position(mat4 map_from_car, vec3 p) { return (map_from_car * vec4(p, 1.0)).xyz * 0.5 + 0.5; }
-
-bool within(vec3 at) { return all(greaterThan(at, vec3(0.01))) && all(lessThan(at, vec3(0.99))); }
 
 // Share of the sun that reaches p: the sharp map about the head, else the coarse one of the cabin.
 float sunlit(vec3 p, vec3 n) {
@@ -36,12 +25,6 @@ float sunlit(vec3 p, vec3 n) {
     return within(at) ? lit(far_sun_map, at, 0.003, 0.002) : 1.0;
 }
 
-// Share of the key light that reaches p, with the wide penumbra of a window.
-float key_lit(vec3 p, vec3 n) {
-    vec3 at = map_position(key_from_car, p + 2.0 * n);
-    return within(at) ? lit(key_map, at, 0.022, 0.004) : 1.0;
-}
-
 // GGX with Schlick's Fresnel and Smith's shadowing in Karis' form; times the cosine.
 float specular(vec3 n, vec3 v, vec3 l, float roughness, float f0) {
     vec3 h = normalize(v + l);
@@ -50,13 +33,8 @@ float specular(vec3 n, vec3 v, vec3 l, float roughness, float f0) {
     float d = nh * nh * (a2 - 1.0) + 1.0;
     float k = (roughness + 1.0) * (roughness + 1.0) / 8.0;
     float visibility = 1.0 / (4.0 * (nl * (1.0 - k) + k) * (nv * (1.0 - k) + k));
-    float fresnel = f0 + (1.0 - f0) * pow(1.0 - max(dot(v, h), 0.0), 5.0);
+    float fresnel = f0 + (1.0 - f0) * fifth(1.0 - max(dot(v, h), 0.0));
     return a2 / (PI * d * d) * visibility * fresnel * nl * PI;   // irradiance is over pi throughout
-}
-
-// Fresnel reflectance of a rough surface for light from all around.
-float fresnel_rough(float nv, float f0, float roughness) {
-    return f0 + (max(1.0 - roughness, f0) - f0) * pow(1.0 - clamp(nv, 0.0, 1.0), 5.0);
 }
 
 // Irradiance over pi of lamp i at p on a surface that faces it; l is the unit vector towards the lamp.

@@ -11,13 +11,13 @@ void main() {
     gl_Position = vec4(corner, 0.999999, 1.0);
 }
 #else
+#include "ambient.glsl"
 #include "light.glsl"
 in vec3 direction;
-uniform float blur;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out uint part;
 void main() {
-    colour = vec4(finished(outside(normalize(direction), blur)), 1.0);
+    colour = vec4(finished(outside(normalize(direction), 0.0)), 1.0);
     part = 0u;
 }
 #endif

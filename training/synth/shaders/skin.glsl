@@ -2,27 +2,32 @@
 #include "frame.glsl"
 
 #ifdef VERTEX
+#include "ambient.glsl"
 in vec3 position;
 in vec3 normal;
 in vec2 texture_at;
 in vec4 face_masks;    // lips, ambient occlusion, inside of the mouth, ears
-in vec4 body_masks;    // clothes, hands, eyelids, unused
+in vec4 body_masks;    // conjunctiva, hands, eyelids, unused
 out vec3 p, n;
 out vec2 at;
 out vec4 face, body;
+out float key_reach;
 void main() {
     p = position;
     n = normal;
     at = texture_at;
     face = face_masks;
     body = body_masks;
+    key_reach = key_share(p, n, 12);
     gl_Position = clip_from_car * vec4(position, 1.0);
 }
 #else
+#include "ambient.glsl"
 #include "light.glsl"
 in vec3 p, n;
 in vec2 at;
 in vec4 face, body;
+in float key_reach;
 layout(binding = 8) uniform sampler2D albedo_map;   // square roots of albedo; alpha: of the albedo in infrared
 layout(binding = 9) uniform sampler2D relief_map;   // slopes of the relief in mm per texture width and height; roughness
 uniform uint skin_label, hand_label;
@@ -57,7 +62,6 @@ vec3 with_relief(vec3 normal, vec2 slope) {
 }
 
 void main() {
-    if (body.x > 0.5) discard;
     vec3 view = normalize(camera.xyz - p), smooth_normal = normalize(n);
     vec4 relief = texture(relief_map, at);
     vec3 normal = with_relief(smooth_normal, relief.xy);
@@ -68,23 +72,25 @@ void main() {
     vec3 albedo = infrared() ? stored.aaa : stored.rgb;
     albedo *= mix(vec3(1.0), infrared() ? vec3(0.5) : vec3(0.5, 0.22, 0.20), face.z);
 
-    float occlusion = clamp(face.y, 0.0, 1.0), key_share = mix(1.0, key_lit(p, smooth_normal), key.w);
+    float occlusion = clamp(face.y, 0.0, 1.0);
     // Light between close surfaces is reddened by the skin that it meets (Jimenez 2016).
-    vec3 ambient = mix(albedo, vec3(1.0), occlusion) * occlusion * key_share;
+    vec3 ambient = mix(albedo, vec3(1.0), occlusion) * occlusion * key_reach;
     vec3 bent = mix(normal, smooth_normal, 0.4);
     vec3 diffuse = irradiance(bent) * ambient;
-    float open = occlusion * mix(0.35, 1.0, key_share);
+    float open = occlusion * mix(0.35, 1.0, key_reach);
     vec3 mirrored = reflect(-view, normal);
     float nv = max(dot(normal, view), 0.0);
-    vec3 shine = surroundings_at(mirrored, 4.6 * roughness + 1.4) * fresnel_rough(nv, 0.028, roughness) * open;
+    vec3 shine = surroundings_at(mirrored, 4.0 * roughness + 1.2) * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
 
     if (sun.w > 0.5) {
         float s = dot(smooth_normal, sun.xyz) > -0.4 ? sunlit(p, smooth_normal) : 0.0;
-        vec3 reddened = infrared() ? vec3(s) : pow(vec3(s), vec3(0.55, 0.9, 1.0));
+        vec3 reddened = infrared() ? vec3(s) : vec3(sqrt(s), s, s);
         diffuse += sun_rgb.rgb / PI * scattered(smooth_normal, normal, sun.xyz) * reddened;
         shine += sun_rgb.rgb / PI * s * skin_shine(normal, view, sun.xyz, roughness);
         // Ears are thin: the sun behind them shines through.
-        diffuse += sun_rgb.rgb / PI * face.w * vec3(0.35, 0.07, 0.03) * max(dot(-smooth_normal, sun.xyz), 0.0);
+        float behind = max(dot(-smooth_normal, sun.xyz), 0.0) * face.w;
+        if (behind > 0.0)
+            diffuse += sun_rgb.rgb / PI * behind * sunlit(p + 7.0 * sun.xyz, sun.xyz) * vec3(0.22, 0.06, 0.03);
     }
     for (int i = 0; i < lamp_count(); ++i) {
         vec3 l;

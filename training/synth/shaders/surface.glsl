@@ -3,42 +3,58 @@
 #include "frame.glsl"
 
 #ifdef VERTEX
+#include "ambient.glsl"
 in vec3 position;
 in vec3 normal;
 in vec3 tint;
 uniform mat4 car_from_model;
+uniform vec2 gloss;          // roughness, reflectance at normal incidence
 out vec3 p, n, albedo;
+out vec3 around, mirrored;   // diffuse light from all around, and what a rough surface mirrors of it
 void main() {
     p = (car_from_model * vec4(position, 1.0)).xyz;
     n = mat3(car_from_model) * normal;
+    vec3 view = normalize(camera.xyz - p);
+    n = dot(n, view) < 0.0 ? -n : n;
     albedo = tint;
+    float reach = key_share(p, n, 6);
+    around = irradiance(n) * reach;
+    mirrored = vec3(0.0);
+    if (gloss.x > SHARPEST_ROUGH)
+        mirrored = surroundings_at(reflect(-view, n), gloss.x * 6.0) * mix(0.2, 0.6, reach)
+                 * fresnel_rough(dot(n, view), gloss.y, gloss.x);
     gl_Position = clip_from_car * vec4(p, 1.0);
 }
 #else
+#include "ambient.glsl"
 #include "light.glsl"
 in vec3 p, n, albedo;
+in vec3 around, mirrored;
 uniform vec4 surface;        // albedo in this picture's light; w: opacity
-uniform vec2 gloss;          // roughness, reflectance at normal incidence
+uniform vec2 gloss;
 uniform uint label;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out uint part;
 
 void main() {
     vec3 view = normalize(camera.xyz - p), normal = normalize(n);
-    if (dot(normal, view) < 0.0) normal = -normal;
-    float roughness = gloss.x, f0 = gloss.y, nv = max(dot(normal, view), 0.0);
-    float sunshine = dot(normal, sun.xyz) > 0.0 ? sunlit(p, normal) : 0.0;
-    float key_share = mix(1.0, key_lit(p, normal), key.w);
-
-    vec3 diffuse = irradiance(normal) * key_share + sun_rgb.rgb / PI * sunshine * max(dot(normal, sun.xyz), 0.0);
-    float reflectance = fresnel_rough(nv, f0, roughness);
-    vec3 shine = surroundings_at(reflect(-view, normal), roughness * 6.0) * reflectance * mix(0.3, 1.0, key_share);
-    shine += sun_rgb.rgb / PI * sunshine * specular(normal, view, sun.xyz, max(roughness, 0.08), f0);
+    float roughness = gloss.x, f0 = gloss.y;
+    vec3 diffuse = around, shine = mirrored;
+    if (roughness <= SHARPEST_ROUGH) {
+        float nv = max(dot(normal, view), 0.0);
+        shine = surroundings_at(reflect(-view, normal), roughness * 6.0) * fresnel_rough(nv, f0, roughness);
+    }
+    float towards_sun = dot(normal, sun.xyz);
+    if (sun.w > 0.5 && towards_sun > 0.0) {
+        vec3 e = sun_rgb.rgb / PI * sunlit(p, normal);
+        diffuse += e * towards_sun;
+        shine += e * specular(normal, view, sun.xyz, max(roughness, 0.08), f0);
+    }
     for (int i = 0; i < lamp_count(); ++i) {
         vec3 l;
         vec3 e = lamp_at(i, p, l);
         diffuse += e * max(dot(normal, l), 0.0);
-        shine += e * specular(normal, view, l, max(roughness, 0.08), f0);
+        if (roughness <= SHARPEST_ROUGH) shine += e * specular(normal, view, l, max(roughness, 0.08), f0);
     }
     float opacity = surface.w;
     colour = vec4(finished(surface.rgb * albedo * diffuse * opacity + min(shine, vec3(20.0))), opacity);

@@ -30,7 +30,7 @@ def skin_maps(person: Person) -> SkinMaps:
     rims = features.lid_rims()
     blood += 0.9 * rims
     melanin += 0.08 * creases
-    light = features.shade(creases)
+    light = features.shade(person, creases)
     albedo = pigment.skin_colour(melanin, blood)
     albedo *= light[..., None]
     infrared *= light

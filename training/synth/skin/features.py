@@ -33,33 +33,33 @@ class Wrinkle:
 
 WRINKLES = (
     # forehead
-    Wrinkle(((0.385, 0.236), (0.430, 0.226), (0.500, 0.232)), 0.30, 0.30, 1.2, True),
-    Wrinkle(((0.380, 0.258), (0.430, 0.247), (0.500, 0.254)), 0.18, 0.40, 1.4, True),
-    Wrinkle(((0.378, 0.280), (0.430, 0.268), (0.500, 0.277)), 0.14, 0.42, 1.4, True),
-    Wrinkle(((0.385, 0.302), (0.435, 0.289), (0.500, 0.300)), 0.24, 0.34, 1.3, True),
+    Wrinkle(((0.3785, 0.2370), (0.4265, 0.2268), (0.5000, 0.2329)), 0.30, 0.30, 1.2, True),
+    Wrinkle(((0.3736, 0.2595), (0.4265, 0.2482), (0.5000, 0.2554)), 0.18, 0.40, 1.4, True),
+    Wrinkle(((0.3716, 0.2819), (0.4265, 0.2697), (0.5000, 0.2789)), 0.14, 0.42, 1.4, True),
+    Wrinkle(((0.3785, 0.3044), (0.4318, 0.2911), (0.5000, 0.3024)), 0.24, 0.34, 1.3, True),
     # between the brows, root of the nose
-    Wrinkle(((0.4860, 0.3540), (0.4835, 0.3380), (0.4850, 0.3200)), 0.16, 0.45, 1.3),
-    Wrinkle(((0.4770, 0.3480), (0.4740, 0.3360), (0.4760, 0.3240)), 0.45, 0.25, 1.1),
-    Wrinkle(((0.4800, 0.3760), (0.5000, 0.3735)), 0.35, 0.25, 1.2, True),
+    Wrinkle(((0.4855, 0.3594), (0.4829, 0.3418), (0.4845, 0.3228)), 0.16, 0.45, 1.3),
+    Wrinkle(((0.4762, 0.3528), (0.4731, 0.3396), (0.4752, 0.3269)), 0.45, 0.25, 1.1),
+    Wrinkle(((0.4793, 0.3837), (0.5000, 0.3809)), 0.35, 0.25, 1.2, True),
     # crow's feet
-    Wrinkle(((0.3830, 0.3900), (0.3700, 0.3800), (0.3540, 0.3740)), 0.16, 0.28, 1.0),
-    Wrinkle(((0.3810, 0.3960), (0.3660, 0.3930), (0.3480, 0.3940)), 0.10, 0.32, 1.0),
-    Wrinkle(((0.3820, 0.4030), (0.3680, 0.4070), (0.3520, 0.4140)), 0.16, 0.30, 1.0),
-    Wrinkle(((0.3860, 0.4100), (0.3740, 0.4200), (0.3620, 0.4320)), 0.38, 0.25, 1.0),
+    Wrinkle(((0.3766, 0.3957), (0.3637, 0.3878), (0.3478, 0.3815)), 0.16, 0.28, 1.0),
+    Wrinkle(((0.3746, 0.4008), (0.3597, 0.3981), (0.3418, 0.3990)), 0.10, 0.32, 1.0),
+    Wrinkle(((0.3756, 0.4073), (0.3617, 0.4110), (0.3458, 0.4186)), 0.16, 0.30, 1.0),
+    Wrinkle(((0.3795, 0.4143), (0.3676, 0.4252), (0.3565, 0.4383)), 0.38, 0.25, 1.0),
     # lids and under the eye
-    Wrinkle(((0.4530, 0.3860), (0.4400, 0.3745), (0.4180, 0.3680), (0.3980, 0.3735), (0.3830, 0.3870)), -0.4, 0.4, 0.8),
-    Wrinkle(((0.4530, 0.4080), (0.4360, 0.4170), (0.4150, 0.4190), (0.3940, 0.4120)), 0.02, 0.22, 0.8),
-    Wrinkle(((0.4500, 0.4130), (0.4340, 0.4240), (0.4140, 0.4270), (0.3930, 0.4190)), 0.30, 0.24, 0.9),
-    Wrinkle(((0.4560, 0.4100), (0.4450, 0.4260), (0.4280, 0.4380), (0.4080, 0.4420)), -0.05, 0.45, 2.6),
+    Wrinkle(((0.4512, 0.3926), (0.4372, 0.3820), (0.4136, 0.3749), (0.3921, 0.3809), (0.3766, 0.3933)), -0.4, 0.4, 0.8),
+    Wrinkle(((0.4512, 0.4121), (0.4329, 0.4219), (0.4104, 0.4241), (0.3878, 0.4165)), 0.02, 0.22, 0.8),
+    Wrinkle(((0.4479, 0.4175), (0.4309, 0.4295), (0.4096, 0.4328), (0.3868, 0.4241)), 0.30, 0.24, 0.9),
+    Wrinkle(((0.4544, 0.4143), (0.4427, 0.4317), (0.4249, 0.4448), (0.4039, 0.4492)), -0.05, 0.45, 2.6),
     # beside nose and mouth
-    Wrinkle(((0.4580, 0.5040), (0.4470, 0.5240), (0.4330, 0.5520), (0.4220, 0.5840), (0.4190, 0.6080)), -0.20, 0.9, 2.4),
-    Wrinkle(((0.4330, 0.6010), (0.4280, 0.6220), (0.4290, 0.6480)), 0.20, 0.6, 2.0),
-    Wrinkle(((0.4550, 0.6420), (0.4760, 0.6360), (0.5000, 0.6340)), -0.20, 0.5, 2.6, True),
-    Wrinkle(((0.3860, 0.4800), (0.3950, 0.5250), (0.3960, 0.5750)), 0.62, 0.35, 1.6),
+    Wrinkle(((0.4565, 0.5131), (0.4456, 0.5324), (0.4354, 0.5589), (0.4272, 0.5904), (0.4241, 0.6147)), -0.20, 0.9, 2.4),
+    Wrinkle(((0.4384, 0.6078), (0.4333, 0.6285), (0.4343, 0.6559)), 0.20, 0.6, 2.0),
+    Wrinkle(((0.4582, 0.6495), (0.4775, 0.6432), (0.5000, 0.6411)), -0.20, 0.5, 2.6, True),
+    Wrinkle(((0.3836, 0.4920), (0.3939, 0.5336), (0.4005, 0.5807)), 0.62, 0.35, 1.6),
     *(Wrinkle(((u, 0.5640), (u + 0.001, 0.5560), (u + 0.003, 0.5480)), 0.55, 0.22, 0.8) for u in (0.452, 0.467, 0.483)),
     # neck
-    Wrinkle(((0.300, 0.800), (0.400, 0.828), (0.500, 0.832)), 0.05, 0.5, 1.8, True),
-    Wrinkle(((0.290, 0.845), (0.400, 0.875), (0.500, 0.880)), 0.22, 0.5, 1.8, True),
+    Wrinkle(((0.3023, 0.8045), (0.4046, 0.8319), (0.5000, 0.8358)), 0.05, 0.5, 1.8, True),
+    Wrinkle(((0.2921, 0.8485), (0.4046, 0.8778), (0.5000, 0.8827)), 0.22, 0.5, 1.8, True),
 )
 
 EYE_SHADOWS: tuple[Rgb, ...] = (
@@ -83,27 +83,27 @@ def regions() -> dict[str, Map]:
         chart.lines,
     )
     eye_u, eye_v = chart.EYE
-    under = np.vstack([chart.LID_LOWER, [(0.393, 0.425), (0.415, 0.434), (0.440, 0.430), (0.456, 0.412)]])
-    lid = np.vstack([chart.LID_UPPER, [(0.380, 0.385), (0.396, 0.368), (0.418, 0.362), (0.443, 0.366), (0.459, 0.382)]])
+    under = np.vstack([chart.LID_LOWER, [(0.3871, 0.4306), (0.4110, 0.4405), (0.4374, 0.4361), (0.4544, 0.4165)]])
+    lid = np.vstack([chart.LID_UPPER, [(0.3736, 0.3918), (0.3900, 0.3749), (0.4136, 0.3683), (0.4404, 0.3727), (0.4576, 0.3894)]])
     return {
         "cheeks": spots(*chart.CHEEK, 0.026, 0.034),
-        "cheekbones": spots(0.375, 0.468, 0.026, 0.020),
+        "cheekbones": spots(0.3718, 0.4785, 0.026, 0.020),
         "nose": np.maximum(spot(*chart.NOSE_TIP, 0.019, 0.026), 0.9 * spots(*chart.NOSE_WING, 0.010, 0.013)),
-        "bridge": spot(0.5, 0.43, 0.016, 0.045),
+        "bridge": spot(0.5000, 0.4361, 0.016, 0.045),
         "ears": spots(*chart.EAR, 0.035, 0.07),
-        "forehead": spot(0.5, 0.265, 0.070, 0.040),
+        "forehead": spot(0.5000, 0.2666, 0.070, 0.040),
         "chin": spot(*chart.CHIN, 0.026, 0.022),
         "sockets": spots(eye_u + 0.006, eye_v - 0.004, 0.028, 0.026),
-        "inner_corner": spots(0.459, 0.388, 0.010, 0.018),
+        "inner_corner": spots(0.4576, 0.3941, 0.010, 0.018),
         "under_eye": areas(under, 0.006),
         "lids": areas(lid, 0.004),
-        "around_mouth": spot(0.5, 0.60, 0.052, 0.050),
+        "around_mouth": spot(0.5000, 0.6068, 0.052, 0.050),
         "folds": lines(chart.curve(WRINKLES[15].points, 16), 0.006, 0.006),
-        "wing_groove": lines(((0.4640, 0.4930), (0.4585, 0.5040), (0.4590, 0.5180)), 0.005, 0.003),
+        "wing_groove": lines(((0.4627, 0.5063), (0.4570, 0.5131), (0.4575, 0.5255)), 0.005, 0.003),
         "nostrils": spots(*chart.NOSTRIL, 0.0075, 0.0055),
-        "neck": area(((0.15, 0.75), (0.32, 0.73), (0.42, 0.78), (0.58, 0.78), (0.68, 0.73), (0.85, 0.75), (1, 1), (0, 1)), 0.02),
-        "mouth_corners": spots(0.4365, 0.5940, 0.0060, 0.0050),
-        "lip_shade": line(chart.symmetric(((0.452, 0.627), (0.475, 0.632), (0.5, 0.632))), 0.008, 0.006),
+        "neck": area(((0.2000, 0.7567), (0.3228, 0.7378), (0.4251, 0.7850), (0.5749, 0.7850), (0.6772, 0.7378), (0.8000, 0.7567), (1, 1), (0, 1)), 0.02),
+        "mouth_corners": spots(0.4420, 0.6009, 0.0060, 0.0050),
+        "lip_shade": line(chart.symmetric(((0.4555, 0.6338), (0.4766, 0.6390), (0.5000, 0.6390))), 0.008, 0.006),
         "eye_lines": lines(chart.LID_UPPER, 0.004, 0.004),
     }
 
@@ -226,7 +226,7 @@ def add_lips(person: Person, rng: Rng, melanin: Map, blood: Map, height_mm: Map)
     """Vermilion, its pale border and its vertical lines, added in place."""
     upper, lower = lips()
     both = upper + lower
-    vivid = person.blood * rng.uniform(0.75, 1.15) * (1.0 - 0.2 * np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
+    vivid = person.blood * (1.0 - 0.2 * person.male) * rng.uniform(0.75, 1.15) * (1.0 - 0.2 * np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
     lined = np.asarray(np.interp(np.arange(SIZE), np.arange(0, SIZE, 2), rng.standard_normal(SIZE // 2)), np.float32)
     lined = 0.6 * lined[None, :] + 0.5 * chart.noise(rng, 128, 3)
     blood += (1.10 * vivid * both) * (1.0 + 0.10 * lined)
@@ -237,11 +237,11 @@ def add_lips(person: Person, rng: Rng, melanin: Map, blood: Map, height_mm: Map)
     height_mm += both * 0.05 * np.minimum(lined, 0.5) + 0.2 * border
 
 
-def shade(creases: Map) -> Map:
+def shade(person: Person, creases: Map) -> Map:
     """What share of light folds, nostrils and the seam of the mouth let out, (SIZE, SIZE)."""
     at = regions()
     soft = (
-        0.10 * at["folds"]
+        (0.06 + 0.24 * person.wrinkles) * at["folds"]
         + 0.22 * at["wing_groove"]
         + 0.70 * at["nostrils"]
         + 0.30 * at["mouth_corners"]
@@ -250,7 +250,7 @@ def shade(creases: Map) -> Map:
         + 0.10 * at["eye_lines"]
     )
     seam = chart.line(chart.symmetric(chart.LIP_SEAM), 0.0030, 0.0014, SIZE)
-    return np.asarray((1.0 - np.minimum(chart.full(soft), 0.8)) * (1.0 - 0.30 * creases) * (1.0 - 0.55 * seam), np.float32)
+    return np.asarray((1.0 - np.minimum(chart.full(soft), 0.8)) * (1.0 - 0.38 * creases) * (1.0 - 0.55 * seam), np.float32)
 
 
 def roughness(person: Person, rng: Rng) -> Map:
@@ -260,7 +260,7 @@ def roughness(person: Person, rng: Rng) -> Map:
     dry = 0.05 * np.clip((person.age_years - 40.0) / 30.0, 0.0, 1.0) + 0.04 * person.make_up
     upper, lower = lips()
     rough = chart.full(0.48 + float(dry) - 0.10 * rng.uniform(0.3, 1.2) * oily) + 0.025 * chart.noise(rng, 64, 4)
-    rough += (0.32 - 0.06 * person.make_up - rough) * np.minimum(upper + lower, 1.0)
+    rough += (0.36 - 0.08 * person.make_up - rough) * np.minimum(upper + lower, 1.0)
     rough += (0.25 - rough) * lid_rims()
     return np.asarray(np.clip(rough, 0.2, 0.6), np.float32)
 
@@ -316,6 +316,6 @@ def _engrave(drawn: Map, rng: Rng, wrinkle: Wrinkle, depth_mm: float) -> None:
         profile = np.minimum(1.0, 4.0 * np.minimum(along, 1.0 - along) + 0.15)
         gaps = np.clip(1.0 + 0.5 * np.cumsum(rng.normal(0.0, 0.25, steps - 1)), 0.25, 1.3)
         pixels = chart.fixed_point(points, SIZE)
-        depths = depth_mm * rng.uniform(0.7, 1.25) * profile * gaps
+        depths = 1.4 * depth_mm * rng.uniform(0.7, 1.25) * profile * gaps
         for start, end, depth in zip(pixels[:-1].tolist(), pixels[1:].tolist(), depths.tolist(), strict=True):
             cv2.line(drawn, start, end, depth, thickness, cv2.LINE_AA, 4)

@@ -5,18 +5,22 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from dashgaze.training.synth.body import neutral_mm, topology
 from dashgaze.training.synth.records import FacialHair, Person
 from dashgaze.training.synth.skin import chart
-from dashgaze.training.synth.skin.chart import SIZE, Map
+from dashgaze.training.synth.skin.chart import COARSE, SIZE, Map
 
 Rng = np.random.Generator
 Points = NDArray[np.float64]
 
 GREY = (0.46, 0.45, 0.43)
 SHADES = 6
-"""Strokes are drawn in so many strengths."""
+"""Hairs are drawn in so many strengths."""
+MOST_HAIRS = 10000
+"""Of a beard."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,83 +33,63 @@ class Coat:
     infrared: float
 
 
-def hair_colours(person: Person) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Albedo of pigmented and of grey hair."""
-    return np.array(person.hair_rgb), np.array(GREY)
-
-
 def infrared_albedo(colour: NDArray[np.float64]) -> float:
     """Hair at 850 to 940 nm: pigment absorbs far less; black hair is still darker than skin."""
     return float(0.13 + 0.5 * np.sqrt(colour.mean()) * 0.9)
 
 
-def hairline() -> Points:
-    """Front edge of the hair, right half, from the middle of the forehead to the nape, for `Person.hairline` 0."""
-    return np.array(_HAIRLINE)
+@functools.cache
+def _positions() -> Map:
+    """Where on the mean head each texel of a coarse map lies, (COARSE, COARSE, 3) in millimetres; ears left out."""
+    neutral = neutral_mm()
+    on_head = (topology().masks["ears"] < 0.05) & (np.abs(neutral[:, 0]) < 110.0) & (neutral[:, 1] < 170.0)
+    points = neutral[on_head]
+    texels = (np.stack(np.meshgrid(np.arange(COARSE), np.arange(COARSE)), axis=-1) + 0.5) / COARSE
+    distance, nearest = cKDTree(chart.uv_of(points)).query(texels, k=4)
+    shares = 1.0 / (distance + 1e-4)
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return np.asarray((points[nearest] * shares[..., None]).sum(axis=2), np.float32)
 
-
-_HAIRLINE = (
-    (0.500, 0.190),
-    (0.440, 0.192),
-    (0.395, 0.205),
-    (0.345, 0.238),
-    (0.312, 0.285),
-    (0.290, 0.325),
-    (0.268, 0.360),
-    (0.256, 0.400),
-    (0.250, 0.440),
-    (0.232, 0.452),
-    (0.222, 0.420),
-    (0.210, 0.378),
-    (0.170, 0.362),
-    (0.132, 0.400),
-    (0.115, 0.470),
-    (0.100, 0.560),
-    (0.050, 0.620),
-    (0.000, 0.630),
-)
-_RECEDING = (0.075, 0.090, 0.110, 0.085, 0.030, 0.010) + (0.0,) * 12
-"""How far up each point of the hairline goes for `Person.hairline` 1."""
 
 _BEARD = (
-    (0.256, 0.420),
-    (0.262, 0.480),
-    (0.285, 0.525),
-    (0.325, 0.560),
-    (0.370, 0.578),
-    (0.405, 0.578),
-    (0.430, 0.556),
-    (0.455, 0.538),
-    (0.500, 0.533),
-    (0.500, 0.785),
-    (0.400, 0.765),
-    (0.310, 0.700),
-    (0.225, 0.610),
-    (0.215, 0.540),
-    (0.222, 0.440),
+    (0.2506, 0.4252),
+    (0.2604, 0.4920),
+    (0.2845, 0.5336),
+    (0.3270, 0.5659),
+    (0.3739, 0.5839),
+    (0.4098, 0.5839),
+    (0.4330, 0.5624),
+    (0.4545, 0.5466),
+    (0.5000, 0.5423),
+    (0.5000, 0.7899),
+    (0.4046, 0.7708),
+    (0.3126, 0.7094),
+    (0.2256, 0.6167),
+    (0.2150, 0.5484),
+    (0.2181, 0.4470),
 )
 _MOUSTACHE = (
-    (0.500, 0.536),
-    (0.470, 0.536),
-    (0.444, 0.553),
-    (0.428, 0.588),
-    (0.432, 0.598),
-    (0.441, 0.584),
-    (0.463, 0.568),
-    (0.483, 0.563),
-    (0.500, 0.567),
+    (0.5000, 0.5449),
+    (0.4693, 0.5449),
+    (0.4460, 0.5598),
+    (0.4333, 0.5948),
+    (0.4374, 0.6049),
+    (0.4460, 0.5904),
+    (0.4651, 0.5730),
+    (0.4838, 0.5686),
+    (0.5000, 0.5721),
 )
 _GOATEE = (
-    (0.432, 0.585),
-    (0.424, 0.610),
-    (0.432, 0.660),
-    (0.452, 0.705),
-    (0.480, 0.735),
-    (0.500, 0.740),
-    (0.500, 0.628),
-    (0.470, 0.628),
-    (0.448, 0.612),
-    (0.438, 0.598),
+    (0.4374, 0.5915),
+    (0.4292, 0.6167),
+    (0.4374, 0.6685),
+    (0.4555, 0.7142),
+    (0.4812, 0.7425),
+    (0.5000, 0.7472),
+    (0.5000, 0.6348),
+    (0.4719, 0.6348),
+    (0.4521, 0.6187),
+    (0.4434, 0.6049),
 )
 
 
@@ -124,16 +108,13 @@ def beard_regions() -> dict[FacialHair, Map]:
 
 def scalp(person: Person, rng: Rng) -> list[Coat]:
     """Hair roots over the scalp, so that no bare skin shines through under strands."""
-    edge = hairline()
-    edge[:, 1] -= np.array(_RECEDING) * person.hairline
-    outline = np.vstack([chart.curve(edge, 72), [(0.0, 0.0), (0.5, 0.0)]])
-    cover = np.minimum(chart.areas(outline, 0.008), 1.0)
-    strength = {"bald": 0.12, "shaved": 0.55}.get(person.hair_style, 0.92)
-    if person.hair_style == "bald":
-        cover = cover * (1.0 - chart.spot(0.5, 0.0, 0.28, 0.17))  # a ring is left
-    dense = chart.full(np.asarray(cover, np.float32))
-    dense = np.clip(1.15 * dense * (1.0 + 0.35 * chart.noise(rng, 128, 3) * (1.2 - dense)), 0.0, 1.0)
-    stipple = np.clip(0.75 + 0.25 * chart.noise(rng, 256, 2), 0.2, 1.0)
+    from dashgaze.training.synth.hair import depth_in_hairline_mm  # late: it places strands by the brows painted here
+
+    depth_mm = depth_in_hairline_mm(person, _positions().reshape(-1, 3)).reshape(COARSE, COARSE)
+    edge_mm = chart.full(chart.blurred(depth_mm, 1.0)) + 5.0 * chart.noise(rng, 64, 4)
+    strength = {"bald": 0.25, "shaved": 0.55}.get(person.hair_style, 0.92)
+    dense = np.clip(0.3 + edge_mm / 16.0, 0.0, 1.0)
+    stipple = np.clip(0.90 + 0.10 * chart.noise(rng, 256, 2), 0.5, 1.0)
     return _coats(person, np.asarray(dense * stipple * strength, np.float32))
 
 
@@ -146,28 +127,28 @@ def beard(person: Person, rng: Rng) -> list[Coat]:
     ragged = chart.noise(rng, 32, 4)
     grows = np.clip(chart.full(region) * (1.0 + 0.22 * ragged), 0.0, 1.0).astype(np.float32)
     if kind == "none":
-        shadow = float(np.clip(0.16 - 0.5 * np.mean(person.hair_rgb), 0.02, 0.16)) * rng.uniform(0.3, 1.2)
+        shadow = float(np.clip(0.20 - 0.8 * np.mean(person.hair_rgb), 0.02, 0.20)) * rng.uniform(0.3, 1.2)
         stipple = 1.0 + 0.35 * chart.noise(rng, 256, 2)
         return _coats(person, np.asarray(grows * shadow * stipple, np.float32))
     density = person.facial_hair_density
     if kind == "stubble":
-        base, count, length, alpha = 0.10 + 0.26 * density, 9000, (1.0, 3.0), 0.55
-        everywhere = 0.0
+        base, length_px, strength, elsewhere = 0.12 + 0.28 * density, (1.0, 3.0), 0.60, 0.0
     else:
-        base, count, length, alpha = 0.48 + 0.40 * density, 9000, (6.0, 15.0), 0.60
-        everywhere = 0.05 + 0.10 * rng.random()
-    strands = _strewn(rng, grows, int(count * (0.4 + 0.8 * density)))
-    drawn = _strokes(strands, _beard_directions(strands, rng), rng.uniform(*length, len(strands)), alpha, rng)
-    cover = base * np.clip(grows, 0.0, 1.0) ** 1.2 * (1.0 + 0.18 * chart.noise(rng, 256, 3))
-    cover = cover + (1.0 - cover) * drawn
-    if everywhere:  # the shaved rest
-        cover = np.maximum(cover, everywhere * chart.full(beard_regions()["none"]))
-    return _coats(person, np.asarray(np.clip(cover, 0.0, 0.97), np.float32), rng)
+        base, length_px, strength, elsewhere = 0.50 + 0.40 * density, (6.0, 15.0), 0.55, 0.05 + 0.10 * rng.random()
+    roots = _strewn(rng, grows, int(MOST_HAIRS * (0.4 + 0.6 * density)))
+    way = _beard_directions(roots, rng) * (rng.uniform(*length_px, (len(roots), 1)) / SIZE)
+    bent = rng.normal(0.0, 0.15, way.shape) * np.abs(way).max(axis=1, keepdims=True)
+    strands = np.stack([roots, roots + 0.5 * way, roots + way + bent], axis=1)
+    single = _Hairs(strands, rng.uniform(0.4, 1.0, len(roots)) * strength, rng.random(len(roots)))
+    cover = base * grows**1.2 * (1.0 + 0.18 * chart.noise(rng, 256, 3))
+    if elsewhere:  # the shaved rest
+        cover = np.maximum(cover, elsewhere * chart.full(beard_regions()["none"]))
+    return _coats(person, np.asarray(np.clip(cover, 0.0, 0.95), np.float32), single, 1.2)
 
 
 def brows(person: Person, rng: Rng) -> list[Coat]:
     """Eyebrows, hair by hair: upright at the head, along the brow in its body, down at the tail."""
-    cover = np.zeros((SIZE, SIZE), np.float32)
+    cover, strands = np.zeros((SIZE, SIZE), np.float32), []
     spine = np.array(chart.BROW)
     spine[:, 1] -= 0.0045 * person.brow_height
     spine[:, 1] -= 0.0050 * person.brow_arch * np.array([-0.5, 0.2, 1.0, -0.6])
@@ -190,23 +171,22 @@ def brows(person: Person, rng: Rng) -> list[Coat]:
         soft = chart.curve(uneven, 24)
         if mirror:
             hairs, soft = chart.mirrored(hairs), chart.mirrored(soft)
-        under = chart.line(soft, 0.9 * thick, 0.45 * thick, SIZE)
-        drawn = _draw(hairs, rng.uniform(0.45, 0.95, count), 1.1)
-        base = np.minimum(0.30 * person.brow_density, 0.6) * under
-        cover = np.maximum(cover, base + (1.0 - base) * drawn)
-    return _coats(person, np.asarray(np.clip(cover, 0.0, 0.95), np.float32), rng, 0.6)
+        cover = np.maximum(cover, chart.line(soft, 0.9 * thick, 0.45 * thick, SIZE))
+        strands.append(hairs)
+    number = sum(len(side) for side in strands)
+    single = _Hairs(np.concatenate(strands), rng.uniform(0.45, 0.95, number), rng.random(number))
+    return _coats(person, cover * min(0.30 * person.brow_density, 0.6), single, 0.6)
 
 
-def _coats(person: Person, cover: Map, rng: Rng | None = None, greying: float = 1.0) -> list[Coat]:
-    """The cover as pigmented hair, and as grey hair over a share of it."""
-    dark, white = hair_colours(person)
-    if person.grey * greying < 0.03:
-        return [Coat(cover, dark, infrared_albedo(dark))]
-    if rng is None:
-        mixed = dark + (white * 0.8 - dark) * person.grey * greying
-        return [Coat(cover, mixed, infrared_albedo(mixed))]
-    share = np.clip(person.grey * greying * 1.1 + 0.30 * chart.noise(rng, 128, 3), 0.0, 1.0).astype(np.float32)
-    return [Coat(cover, dark, infrared_albedo(dark)), Coat(cover * share, white, infrared_albedo(white))]
+def _coats(person: Person, cover: Map, hairs: "_Hairs | None" = None, greying: float = 1.0) -> list[Coat]:
+    """The cover in the mean colour of the hair, and single hairs over it, pigmented or grey."""
+    dark, white = np.array(person.hair_rgb), np.array(GREY)
+    grey = person.grey * greying
+    mean = dark + (0.7 * white - dark) * grey
+    coats = [Coat(cover, mean, infrared_albedo(mean))]
+    if hairs is not None:
+        coats += [Coat(drawn, colour, infrared_albedo(colour)) for drawn, colour in hairs.drawn(grey, (dark, white))]
+    return coats
 
 
 def _strewn(rng: Rng, density: Map, count: int) -> Points:
@@ -226,27 +206,36 @@ def _beard_directions(roots: Points, rng: Rng) -> Points:
     return np.asarray(way / np.linalg.norm(way, axis=1, keepdims=True))
 
 
-def _strokes(roots: Points, directions: Points, length_px: NDArray[np.float64], alpha: float, rng: Rng) -> Map:
-    way = directions * (length_px / SIZE)[:, None]
-    hairs = np.stack([roots, roots + 0.5 * way, roots + way + rng.normal(0.0, 0.06, way.shape) * way], axis=1)
-    return _draw(hairs, rng.uniform(0.4, 1.0, len(roots)) * alpha, 0.45)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hairs:
+    """Single hairs: polylines (n, k, 2) on the chart, how much each covers, and a number in 0..1 that decides on grey."""
+
+    points: Points
+    strengths: NDArray[np.float64]
+    lot: NDArray[np.float64]
+
+    def drawn(self, grey: float, colours: tuple[NDArray[np.float64], ...]) -> list[tuple[Map, NDArray[np.float64]]]:
+        """Cover of the pigmented and of the grey hairs, with their colours; nothing for a kind that is missing."""
+        white = self.lot < grey
+        parts = [
+            (_draw(self.points[chosen], self.strengths[chosen]), colour)
+            for chosen, colour in zip((~white, white), colours, strict=True)
+            if chosen.any()
+        ]
+        return parts
 
 
-def _draw(hairs: ArrayLike, strengths: NDArray[np.float64], sigma_px: float) -> Map:
-    """Hairs (n, 3, 2) as one-texel lines drawn at twice the size, faint ones first, (SIZE, SIZE)."""
+def _draw(hairs: Points, strengths: NDArray[np.float64]) -> Map:
+    """Hairs (n, k, 2) as thin lines, drawn at twice the size, (SIZE, SIZE)."""
     points = chart.fixed_point(hairs, SIZE)
     low = np.maximum(points.min(axis=(0, 1)) // 16 - 4, 0)
     high = np.minimum(points.max(axis=(0, 1)) // 16 + 5, SIZE)
     twice = np.zeros((2 * (high - low)[1], 2 * (high - low)[0]), np.float32)
     local = 2 * (points - 16 * low)
-    rank = (strengths / max(float(strengths.max(initial=0.0)), 1e-6) * (SHADES - 1e-6)).astype(int)
-    for shade in range(SHADES):
-        chosen = local[rank == shade]
-        if len(chosen):
-            cv2.polylines(twice, list(chosen), False, float(strengths[rank == shade].mean()), 1, cv2.LINE_AA, 4)
-    small = cv2.resize(chart.blurred(twice, sigma_px), tuple((high - low).tolist()), interpolation=cv2.INTER_AREA)
+    shade = np.ceil(strengths * SHADES)
+    for level in np.unique(shade):
+        cv2.polylines(twice, list(local[shade == level]), False, float(level / SHADES), 1, cv2.LINE_AA, 4)
+    small = cv2.resize(chart.blurred(twice, 0.8), tuple((high - low).tolist()), interpolation=cv2.INTER_AREA)
     drawn = np.zeros((SIZE, SIZE), np.float32)
     drawn[low[1] : high[1], low[0] : high[0]] = small
     return drawn
-
-

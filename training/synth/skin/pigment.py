@@ -1,10 +1,11 @@
 """Colour of skin from its pigments: melanin, and blood against the usual amount.
 
-`TONES` are mean CIELAB colours (D65) of skin out of the sun by individual typology angle, very light to dark (Chardonnay
-et al. 1991, Del Bino & Bernerd 2013), with one darker end; between them the logarithm of reflectance is interpolated, as
-absorption adds up along the path of light (Beer-Lambert, as in Donner & Jensen 2006 and Jimenez et al. 2010). Blood
-multiplies by exp(-HAEMOGLOBIN x): absorption of oxygenated haemoglobin averaged over the sRGB primaries; melanin lies above the
-blood and hides it. At 850 to 940 nm melanin absorbs an order of magnitude less (Jacques 2013), blood is even.
+`TONES` are CIELAB colours (D65) of skin from very light to dark, by individual typology angle (after Chardonnay et al. 1991
+and Del Bino & Bernerd 2013) with the redness of faces (after Xiao et al. 2017), and one darker end; between them the
+logarithm of reflectance is interpolated, as absorption adds up along the path of light (Beer-Lambert, as in Donner &
+Jensen 2006 and Jimenez et al. 2010). Blood multiplies by exp(-HAEMOGLOBIN x): absorption of oxygenated haemoglobin averaged
+over the sRGB primaries; melanin lies above the blood and hides it. At 850 to 940 nm melanin absorbs an order of
+magnitude less (Jacques 2013), and blood is even. The numbers are quoted from memory or fitted by eye, not measured anew.
 """
 
 import numpy as np
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 from dashgaze.training.synth.skin.chart import Map
 
 TONES = (  # melanin, L*, a*, b*
-    (0.00, 72.0, 8.0, 13.5),
-    (0.12, 67.5, 10.0, 16.0),
-    (0.27, 62.5, 11.0, 18.5),
-    (0.40, 57.0, 12.0, 20.0),
-    (0.55, 49.5, 12.5, 20.0),
-    (0.75, 39.5, 11.5, 16.5),
-    (0.90, 32.0, 9.5, 12.5),
-    (1.00, 26.5, 8.0, 9.5),
+    (0.00, 71.0, 9.5, 13.5),
+    (0.12, 66.5, 11.5, 16.0),
+    (0.27, 61.5, 12.0, 18.5),
+    (0.40, 56.5, 13.5, 20.0),
+    (0.55, 49.0, 14.0, 20.5),
+    (0.75, 39.0, 13.0, 17.5),
+    (0.90, 31.5, 11.0, 13.5),
+    (1.00, 26.0, 9.0, 10.0),
 )
 HAEMOGLOBIN = (0.10, 0.50, 0.38)
 """Optical density of one unit of blood above the usual, in red, green, blue."""
