@@ -107,11 +107,13 @@ def watch(
 @app.command(
     epilog="Examples:  dashgaze synth drives --sessions 20 --seed 1   |   "
     "dashgaze synth night --sessions 4 --light infrared --duration 60 --rate 10 --masks   |   "
-    "dashgaze synth faces --stills faces --sessions 500 --each 4"
+    "dashgaze synth faces --stills faces --sessions 25 --people 20 --each 4"
 )
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder of the set; one that is there already is completed.")],
-    sessions: Annotated[int, typer.Option(help="Drives in the set; with --stills, people.")] = 8,
+    sessions: Annotated[
+        int, typer.Option(help="Sessions in the set: drives, or with --stills parts of so many people.")
+    ] = 8,
     seed: Annotated[int, typer.Option(help="The same seed gives the same drives, another seed other people.")] = 0,
     duration: Annotated[float, typer.Option(help="Length of a drive in seconds.")] = 30.0,
     rate: Annotated[float, typer.Option(help="Labelled frames a second.")] = 1.0,
@@ -125,7 +127,18 @@ def synth(
     recurring: Annotated[
         bool, typer.Option("--recurring", help="A quarter of the drives show a driver again, in other conditions.")
     ] = False,
-    masks: Annotated[bool, typer.Option("--masks", help="Also write what each pixel of the driver view shows.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Also write what each pixel of the driver view shows.")
+    ] = False,
+    stills: Annotated[
+        Literal["faces", "pairs", "triplets"] | None,
+        typer.Option(
+            help="Aligned faces instead of drives: faces with attributes, pairs that differ in one feature, or "
+            "triplets of probe, mate and inpainted non-mate."
+        ),
+    ] = None,
+    people: Annotated[int, typer.Option(help="With --stills: people in a session.")] = 20,
+    each: Annotated[int, typer.Option(help="With --stills: faces, pairs or triplets of each person.")] = 4,
     workers: Annotated[
         int | None, typer.Option(help="Processes, about 1 GB each; one for each core if not set.")
     ] = None,
@@ -133,12 +146,15 @@ def synth(
     """Render drives of synthetic drivers with exact ground truth, as sessions; goes on where it was stopped."""
     from dashgaze.training.progress import frame_bar
     from dashgaze.training.synth.drives import SetPlan
-    from dashgaze.training.synth.farm import render_set
+    from dashgaze.training.synth.farm import Plan, render_set
+    from dashgaze.training.synth.stills import StillsPlan
 
-    plan = SetPlan(seed, sessions, duration, rate, style, recurring, light, masks)
-    with frame_bar("drives") as bar:
+    plan: Plan = SetPlan(sessions, seed, duration, rate, style, recurring, light, masks)
+    if stills is not None:
+        plan = StillsPlan(sessions, seed, stills, people, each)
+    with frame_bar("sessions") as bar:
         outcome = render_set(plan, out, workers or len(os.sched_getaffinity(0)), bar)
-    print(f"{out}: {sessions} drives, {outcome.drives} new; {outcome.text()}")
+    print(f"{out}: {sessions} sessions, {outcome.sessions} new; {outcome.text()}")
 
 
 @app.command()

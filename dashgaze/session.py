@@ -262,9 +262,14 @@ OBJECTS = (
     _float("score", "", "Certainty", 0, 1),
     *(required(column) for column in _box("object", "Object on the road view")),
 )
+ROLES = ("face", "original", "changed", "probe", "mate", "inpainted_nonmate")
 STILLS = (
     required(_string("image", "Path of the picture inside the session, below faces/")),
     _string("source", "Name of the `sources` entry that it comes from"),
+    _int("group", "", "Pictures that belong together: a pair, or a triplet"),
+    _string("role", "What it is in its group", ROLES),
+    _string("feature", "The one facial feature in which the pictures of a group differ, free text"),
+    _string("mask", "Image of the region of that feature, 255 inside; path inside the session"),
     *RAY,
     *FACE,
     *HEAD,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,13 +15,19 @@ from dashgaze.device.attention import AttentionPolicy
 from dashgaze.device.records import Sight
 from dashgaze.geometry import Floats, angle_between_deg, angles_from_rays, unit
 from dashgaze.tables import Status
-from dashgaze.training.synth.behaviour import STYLES, Behaviour, RoadType, Traffic, phone_position_mm, speed_profile
-from dashgaze.training.synth.behaviour.motion import rotations
+from dashgaze.training.synth.behaviour import (
+    STYLES,
+    Behaviour,
+    Fixation,
+    RoadType,
+    Traffic,
+    phone_position_mm,
+    speed_profile,
+)
+from dashgaze.training.synth.behaviour.motion import RATE_HZ, rotations
 from dashgaze.training.synth.person import person_of
-from dashgaze.training.synth.records import Moment
-from dashgaze.zones import ROAD_ZONES, HandOfDrive, Zone, ZoneMap
+from dashgaze.zones import MIRROR_ZONES, ROAD_ZONES, HandOfDrive, Zone, ZoneMap
 
-RATE_HZ = 250.0
 Things = Sequence[tuple[int, NDArray[np.float64]]]
 
 
@@ -30,100 +36,93 @@ def nothing(t_s: float) -> Things:
 
 
 def drive(
-    style: str = "ordinary", seed: int = 0, duration_s: float = 45.0, hand: HandOfDrive = "left", mps: float = 15.0
+    style: str = "ordinary", seed: int = 0, duration_s: float = 40.0, hand: HandOfDrive = "left", mps: float = 15.0
 ) -> Behaviour:
     steady = np.array([0.0, duration_s]), np.array([mps, mps])
     return Behaviour(person_of(seed), hand, seed, steady, nothing, duration_s, STYLES[style])
 
 
 @dataclass(frozen=True)
-class Course:
-    """Everything of one drive, sampled."""
+class Gaze:
+    """The movement of one drive."""
 
-    t_s: Floats
-    moments: list[Moment]
-    gaze: Floats
+    behaviour: Behaviour
+    rays: Floats
+    """(n, 3)"""
     head: Floats
-    saccade: NDArray[np.bool_]
-    fixation: NDArray[np.int64]
+    """(n, 3, 3)"""
+
+    @property
+    def eyes_deg(self) -> tuple[Floats, Floats]:
+        """Azimuth and elevation of gaze in the head."""
+        return angles_from_rays(np.einsum("nji,nj->ni", self.head, self.rays))
+
+    @property
+    def head_speed(self) -> Floats:
+        return angle_between_deg(self.head[1:, :, 2], self.head[:-1, :, 2]) * RATE_HZ
+
+    def flights(self) -> list[tuple[slice, float]]:
+        """The gaze shifts, from the last sample of one fixation to the first of the next, and their size."""
+        saccade = self.behaviour.course.saccade
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], saccade, [False]]).astype(int))).reshape(-1, 2)
+        slices = [slice(start - 1, end + 1) for start, end in edges.tolist() if start > 0 and end < len(saccade)]
+        return [(part, float(angle_between_deg(self.rays[part][0], self.rays[part][-1]))) for part in slices]
+
+    def during(self, fixation: Fixation) -> slice:
+        return slice(round(fixation.start_s * RATE_HZ), round((fixation.start_s + fixation.duration_s) * RATE_HZ))
 
 
-@cache
-def course(style: str = "ordinary", seed: int = 0, duration_s: float = 40.0, rate_hz: float = RATE_HZ) -> Course:
-    behaviour = drive(style, seed, duration_s)
-    t_s = np.arange(0.0, duration_s, 1 / rate_hz)
-    moments = [behaviour.at(float(t)) for t in t_s]
-    return Course(
-        t_s,
-        moments,
-        unit([m.gaze_target_mm - m.eye_mid_mm for m in moments]),
-        rotations(np.array([m.head_angles_deg for m in moments])),
-        np.array([m.saccade for m in moments]),
-        np.array([m.fixation_id for m in moments]),
-    )
+def gaze_of(behaviour: Behaviour) -> Gaze:
+    course = behaviour.course
+    return Gaze(behaviour, unit(course.gaze_mm - course.eye_mid_mm), rotations(course.head_deg))
 
 
 @pytest.fixture(scope="module")
-def ordinary() -> list[Course]:
-    return [course(seed=seed) for seed in range(5)]
+def ordinary() -> list[Gaze]:
+    return [gaze_of(drive(seed=seed)) for seed in range(6)]
 
 
-def flights(course: Course) -> list[slice]:
-    """The gaze shifts: from the last sample of one fixation to the first of the next."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], course.saccade, [False]]).astype(int)))
-    pairs = edges.reshape(-1, 2)
-    return [slice(a - 1, b + 1) for a, b in pairs if a > 0 and b < len(course.t_s)]
-
-
-def in_head(course: Course) -> tuple[Floats, Floats]:
-    return angles_from_rays(np.einsum("nji,nj->ni", course.head, course.gaze))
-
-
-def test_saccades_follow_the_main_sequence(ordinary: list[Course]) -> None:
-    # Bahill et al. 1975, Collewijn et al. 1988: 2.2 ms/deg + 21 ms; peak velocity 500 to 750 deg/s, half at 7 to 15 deg.
-    sizes, durations, peaks = [], [], []
+def test_saccades_follow_the_main_sequence(ordinary: list[Gaze]) -> None:
+    # Bahill et al. 1975, Collewijn et al. 1988: 2.2 ms/deg + 21 ms; peak velocity up to some 700 deg/s.
+    found = []
     for each in ordinary:
-        for flight in flights(each):
-            size = float(angle_between_deg(each.gaze[flight][0], each.gaze[flight][-1]))
-            if 3.0 < size < 30.0:
-                speed = angle_between_deg(each.gaze[flight][1:], each.gaze[flight][:-1]) * RATE_HZ
-                sizes.append(size)
-                durations.append((flight.stop - flight.start - 1) / RATE_HZ)
-                peaks.append(speed.max())
-    size, duration, peak = np.array(sizes), np.array(durations), np.array(peaks)
+        for flight, size_deg in each.flights():
+            if 3.0 < size_deg < 30.0:
+                speed = angle_between_deg(each.rays[flight][1:], each.rays[flight][:-1]) * RATE_HZ
+                found.append((size_deg, (flight.stop - flight.start - 1) / RATE_HZ, speed.max()))
+    size, duration, peak = np.array(found).T
     assert len(size) > 100
     slope, base = np.polyfit(size, duration, 1)
     assert slope == pytest.approx(0.0022, abs=0.0006)
     assert base == pytest.approx(0.021, abs=0.008)
-    expected = 700 * (1 - np.exp(-size / 12.0))
-    assert np.median(np.abs(peak / expected - 1)) < 0.2
+    assert np.median(np.abs(peak / (700 * (1 - np.exp(-size / 12.0))) - 1)) < 0.2
     assert peak.max() < 800
 
 
-def test_gaze_stays_on_its_point_while_the_head_still_moves(ordinary: list[Course]) -> None:
+def test_gaze_stays_on_its_point_while_the_head_still_moves(ordinary: list[Gaze]) -> None:
     tested = 0
     for each in ordinary:
-        for number in np.unique(each.fixation):
-            samples = np.flatnonzero((each.fixation == number) & ~each.saccade)
-            moments = [each.moments[i] for i in samples]
-            turned = angle_between_deg(each.head[samples[:1], :, 2], each.head[samples[-1:], :, 2]) if moments else 0.0
-            if turned > 4.0 and "mirror" not in moments[0].zone:  # there the eyes look past the glass
-                targets = np.array([m.gaze_target_mm - moments[0].eye_mid_mm for m in moments])
-                assert angle_between_deg(targets, targets.mean(axis=0)).max() < 0.6
-                assert np.sqrt(np.mean(angle_between_deg(targets, targets.mean(axis=0)) ** 2)) < 0.3
+        for fixation in each.behaviour.fixations:
+            part = each.during(fixation)
+            turned_deg = angle_between_deg(each.head[part][0, :, 2], each.head[part][-1, :, 2])
+            if turned_deg > 4.0 and fixation.zone not in MIRROR_ZONES:  # there the eyes look past the glass
+                course = each.behaviour.course
+                targets = course.gaze_mm[part] - course.eye_mid_mm[part.start]
+                off_deg = angle_between_deg(targets, targets.mean(axis=0))
+                assert off_deg.max() < 0.6  # microsaccades
+                assert np.sqrt(np.mean(off_deg**2)) < 0.3
                 tested += 1
     assert tested > 20
 
 
-def test_the_head_lags_the_eyes_and_is_slower(ordinary: list[Course]) -> None:
+def test_the_head_lags_the_eyes_and_is_slower(ordinary: list[Gaze]) -> None:
     lags, speeds = [], []
     for each in ordinary:
-        head_speed = angle_between_deg(each.head[1:, :, 2], each.head[:-1, :, 2]) * RATE_HZ
-        for flight in flights(each):
-            size = float(angle_between_deg(each.gaze[flight][0], each.gaze[flight][-1]))
+        head_speed = each.head_speed
+        for flight, size_deg in each.flights():
             after = head_speed[flight.start : flight.start + int(0.5 * RATE_HZ)]
-            # Only where the head was at rest before.
-            if size > 35 and after.max() > 50 and head_speed[max(flight.start - 10, 0) : flight.start + 2].max() < 5:
+            still = head_speed[max(flight.start - 20, 0) : flight.start + 2].max() < 5
+            if size_deg > 35 and after.max() > 50 and still:
                 lags.append(np.argmax(after > 0.1 * after.max()) / RATE_HZ)
                 speeds.append(after.max())
     assert len(lags) > 10
@@ -131,84 +130,97 @@ def test_the_head_lags_the_eyes_and_is_slower(ordinary: list[Course]) -> None:
     assert np.max(speeds) < 350
 
 
-def test_eyes_stay_within_their_range_and_small_shifts_leave_the_head(ordinary: list[Course]) -> None:
+def test_eyes_stay_within_their_range_and_the_head_helps_with_far_targets(ordinary: list[Gaze]) -> None:
+    yaws: dict[Zone, list[float]] = {zone: [] for zone in Zone}
     for each in ordinary:
-        azimuth, elevation = in_head(each)
+        azimuth, elevation = each.eyes_deg
         assert np.abs(azimuth).max() <= 40.5
-        assert -37.0 < elevation.min()
+        assert elevation.min() > -37.0
         assert elevation.max() < 29.0
-        yaw = np.array([m.head_angles_deg[0] for m in each.moments])
-        ahead = np.array([m.zone is Zone.ROAD_AHEAD for m in each.moments]) & ~each.saccade
-        far = np.array([m.zone is Zone.PASSENGER for m in each.moments]) & ~each.saccade
-        assert np.median(np.abs(yaw[ahead])) < 7
-        assert not far.any() or np.median(np.abs(yaw[far])) > 15
+        for fixation in each.behaviour.fixations:
+            yaws[fixation.zone].append(abs(each.behaviour.course.head_deg[each.during(fixation)][-1, 0]))
+    assert np.median(yaws[Zone.ROAD_AHEAD]) < 6
+    assert 4 < np.median(yaws[Zone.MIRROR_LEFT]) < 30
+    assert np.median(yaws[Zone.PASSENGER]) > 20
 
 
-def test_the_neck_moves_the_eyes(ordinary: list[Course]) -> None:
-    yaw = np.concatenate([[m.head_angles_deg[0] for m in each.moments] for each in ordinary])
-    right_mm = np.concatenate([[m.eye_mid_mm[0] for m in each.moments] for each in ordinary])
-    slope = np.polyfit(np.sin(np.radians(yaw)), right_mm, 1)[0]
-    assert slope == pytest.approx(90.0, abs=15.0)
+def test_the_neck_moves_the_eyes(ordinary: list[Gaze]) -> None:
+    yaw = np.concatenate([each.behaviour.course.head_deg[:, 0] for each in ordinary])
+    right_mm = np.concatenate([each.behaviour.course.eye_mid_mm[:, 0] for each in ordinary])
+    assert np.polyfit(np.sin(np.radians(yaw)), right_mm, 1)[0] == pytest.approx(90.0, abs=15.0)
 
 
-def test_everything_is_continuous(ordinary: list[Course]) -> None:
+def test_nothing_jumps(ordinary: list[Gaze]) -> None:
     for each in ordinary:
-        for values, most_per_s in (
-            (np.array([m.head_angles_deg for m in each.moments]), 350.0),
-            (np.array([m.eye_mid_mm for m in each.moments]), 700.0),
-            (np.array([m.lid_closure for m in each.moments]), 80.0),
-            (np.array([m.jaw_open for m in each.moments]), 10.0),
-        ):
-            assert np.abs(np.diff(values, axis=0)).max() * RATE_HZ < most_per_s
+        course = each.behaviour.course
+        assert np.abs(np.diff(course.head_deg, axis=0)).max() * RATE_HZ < 400
+        assert np.abs(np.diff(course.eye_mid_mm, axis=0)).max() * RATE_HZ < 800
+    moments = [ordinary[0].behaviour.at(t_s) for t_s in np.arange(0.0, 20.0, 0.01).tolist()]
+    assert np.abs(np.diff([m.lid_closure for m in moments], axis=0)).max() < 0.8
+    assert np.abs(np.diff([m.jaw_open for m in moments])).max() < 0.1
+    assert np.abs(np.diff([m.wheel_angle_deg for m in moments])).max() < 1.0
 
 
 @pytest.mark.parametrize(("style", "share"), [("attentive", 0.80), ("ordinary", 0.58)])
-def test_the_road_gets_its_share(style: str, share: float) -> None:
-    zones = Counter(m.zone for seed in range(12) for m in course(style, seed, 60.0, 5.0).moments)
-    assert sum(zones[zone] for zone in ROAD_ZONES) / zones.total() == pytest.approx(share, abs=0.06)
-    off = {zone: count for zone, count in zones.items() if zone not in ROAD_ZONES}
-    for zone, glances in STYLES[style].glances.items():  # tolerance: 12 minutes hold some 200 glances
-        expected = glances * 0.9 / sum(STYLES[style].glances.values())
-        assert off[zone] / sum(off.values()) == pytest.approx(expected, abs=0.12)
+def test_the_road_and_every_zone_get_their_share(style: str, share: float) -> None:
+    seconds: Counter[Zone] = Counter()
+    glances: Counter[Zone] = Counter()
+    for seed in range(5):
+        last = None
+        for fixation in drive(style, seed, 200.0).fixations:
+            seconds[fixation.zone] += fixation.duration_s  # type: ignore[assignment]
+            glances[fixation.zone] += fixation.zone is not last
+            last = fixation.zone
+    assert sum(seconds[zone] for zone in ROAD_ZONES) / seconds.total() == pytest.approx(share, abs=0.06)
+    off = sum(count for zone, count in glances.items() if zone not in ROAD_ZONES)
+    for zone, expected in STYLES[style].glances.items():  # 1000 s hold some 200 to 400 glances
+        assert glances[zone] / off == pytest.approx(expected, abs=0.09)
 
 
 def test_half_a_minute_of_ordinary_driving_visits_most_zones() -> None:
-    visited = [len({m.zone for m in course("ordinary", seed, 30.0, 1.0).moments}) for seed in range(12)]
+    behaviours = [drive(seed=seed, duration_s=30.0) for seed in range(8)]
+    visited = [len({behaviour.at(float(t_s)).zone for t_s in range(30)}) for behaviour in behaviours]
     assert np.median(visited) >= 8
     assert min(visited) >= 5
 
 
-def test_gaze_meets_the_zone_it_is_meant_for(ordinary: list[Course]) -> None:
-    zones = ZoneMap.for_vehicle("left")
+@pytest.mark.parametrize("hand", ["left", "right"])
+def test_gaze_meets_the_zone_it_is_meant_for(hand: HandOfDrive) -> None:
+    zones = ZoneMap.for_vehicle(hand)
     agree = []
-    for each in ordinary:
-        moments = [m for m in each.moments[::25] if not m.saccade]
-        eyes = np.array([m.eye_mid_mm for m in moments])
-        met = zones.zones_of(eyes, np.array([m.gaze_target_mm for m in moments]) - eyes)
-        agree += [a is m.zone for a, m in zip(met, moments, strict=True)]
+    for seed in range(3):
+        gaze = gaze_of(drive(seed=seed, hand=hand))
+        for fixation in gaze.behaviour.fixations:
+            middle = (gaze.during(fixation).start + gaze.during(fixation).stop) // 2
+            agree.append(zones.zone_of(gaze.behaviour.course.eye_mid_mm[middle], gaze.rays[middle]) == fixation.zone)
     assert np.mean(agree) > 0.97
 
 
 def test_right_hand_drive_is_the_mirror_image() -> None:
-    for hand, sign in (("left", 1), ("right", -1)):
-        behaviour = drive(seed=2, duration_s=60.0, hand=hand)
-        moments = [behaviour.at(t) for t in np.arange(0, 60, 0.1)]
-        across = [m.gaze_target_mm[0] for m in moments if m.zone is Zone.CONSOLE and not m.saccade]
-        assert len(across) > 5
-        assert sign * np.median(across) > 200
+    hands: tuple[tuple[HandOfDrive, int], ...] = ("left", 1), ("right", -1)
+    for hand, sign in hands:
+        gaze = gaze_of(drive(seed=2, hand=hand))
+        fixations = [fixation for fixation in gaze.behaviour.fixations if fixation.zone is Zone.CONSOLE]
+        assert fixations
+        for fixation in fixations:
+            assert sign * gaze.behaviour.course.gaze_mm[gaze.during(fixation), 0].mean() > 150
         assert sign * phone_position_mm(hand)[0] > 0
 
 
 def test_fixations_and_glances_last_as_published() -> None:
-    durations = np.array([f.duration_s for seed in range(6) for f in drive("attentive", seed).fixations])
-    assert 0.25 < np.median(durations) < 0.45
-    assert np.mean((durations > 0.15) & (durations < 0.65)) > 0.8
-    glances = []
+    durations, glances = [], []
     for seed in range(6):
-        each = course("attentive", seed, 60.0, 20.0)
-        off = np.array([m.zone not in ROAD_ZONES for m in each.moments])
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], off, [False]]).astype(int))).reshape(-1, 2)
-        glances += ((edges[:, 1] - edges[:, 0]) / 20.0).tolist()
+        start_s = None
+        for fixation in drive("attentive", seed).fixations:
+            durations.append(fixation.duration_s)
+            off = fixation.zone not in ROAD_ZONES
+            if off and start_s is None:
+                start_s = fixation.start_s
+            elif not off and start_s is not None:
+                glances.append(fixation.start_s - start_s)
+                start_s = None
+    assert 0.25 < np.median(durations) < 0.45
+    assert np.mean((np.array(durations) > 0.15) & (np.array(durations) < 0.65)) > 0.8
     assert 0.6 < np.mean(glances) < 1.3
     assert np.max(glances) < 2.3
 
@@ -217,30 +229,29 @@ def test_gaze_spreads_less_the_faster_the_car() -> None:
     def spread_deg(mps: float) -> float:
         azimuths = []
         for seed in range(4):
-            behaviour = drive("attentive", seed, 60.0, mps=mps)
-            moments = [behaviour.at(t) for t in np.arange(0, 60, 0.2)]
-            azimuths += [angles_from_rays(m.gaze_target_mm)[0] for m in moments if m.zone in ROAD_ZONES]
+            gaze = gaze_of(drive("attentive", seed, mps=mps))
+            ahead = [fixation for fixation in gaze.behaviour.fixations if fixation.zone is Zone.ROAD_AHEAD]
+            azimuths += [angles_from_rays(gaze.rays[gaze.during(fixation).start])[0] for fixation in ahead]
         return float(np.std(azimuths))
 
     assert spread_deg(0.0) > 1.4 * spread_deg(33.0)
 
 
 def test_gaze_follows_a_thing_that_moves() -> None:
-    def walker(t_s: float) -> Things:
-        return [(7, np.array([-4e3 + 150.0 * t_s, 600.0, 20e3]))] * 1 + [
-            (k, np.array([0, -1e3, 5e4])) for k in range(8)
-        ]
+    def walkers(t_s: float) -> Things:
+        return [(k, np.array([(k - 5) * 900 + 300.0 * t_s, 600.0, 20e3])) for k in range(10)]
 
-    steady = np.array([0.0, 40.0]), np.array([5.0, 5.0])
-    behaviour = Behaviour(person_of(1), "left", 1, steady, walker, 40.0, STYLES["attentive"])
-    near = []
+    steady = np.array([0.0, 20.0]), np.array([5.0, 5.0])
+    behaviour = Behaviour(person_of(1), "left", 1, steady, walkers, 20.0, STYLES["attentive"])
+    went_mm = []
     for fixation in behaviour.fixations:
         ends = [behaviour.at(fixation.start_s + share * fixation.duration_s) for share in (0.1, 0.9)]
-        misses = [angle_between_deg(m.gaze_target_mm, walker(m.t_s)[0][1]) for m in ends]
-        if max(misses) < 0.5 and fixation.duration_s > 0.3:
-            near.append(ends[1].gaze_target_mm[0] - ends[0].gaze_target_mm[0])
-    assert near
-    assert min(near) > 0  # it went along to the right
+        expected_mm = 300.0 * 0.8 * fixation.duration_s
+        moved_mm = float(ends[1].gaze_target_mm[0] - ends[0].gaze_target_mm[0])
+        misses = [min(angle_between_deg(m.gaze_target_mm, at) for _, at in walkers(m.t_s)) for m in ends]
+        if max(misses) < 0.4 and fixation.zone in ROAD_ZONES and abs(moved_mm - expected_mm) < 60:
+            went_mm.append(moved_mm)
+    assert len(went_mm) >= 3
 
 
 @pytest.mark.parametrize(
@@ -250,55 +261,54 @@ def test_things_that_nobody_can_look_at_do_no_harm(point: list[float]) -> None:
     steady = np.array([0.0, 15.0]), np.array([5.0, 5.0])
     thing = [(k, np.array(point, dtype=float)) for k in range(20)]
     behaviour = Behaviour(person_of(1), "left", 1, steady, lambda t_s: thing, 15.0, STYLES["ordinary"])
-    targets = np.array([behaviour.at(t).gaze_target_mm for t in np.arange(0, 15, 0.05)])
-    assert np.isfinite(targets).all()
-    assert np.linalg.norm(targets, axis=1).min() > 200
+    assert np.isfinite(behaviour.course.gaze_mm).all()
+    assert np.linalg.norm(behaviour.course.gaze_mm, axis=1).min() > 200
 
 
 def test_blinks_come_at_the_person_s_rate_and_close_faster_than_they_open() -> None:
-    minutes, blinks = 0.0, []
-    for seed in range(20):
+    blinks = []
+    for seed in range(10):
         behaviour = drive("attentive", seed, 60.0)
-        minutes += 1.0
         blinks += [(behaviour, blink) for blink in behaviour.blinks]
-    assert 13 < len(blinks) / minutes < 21
+    assert 13 < len(blinks) / 10 < 21
     durations = np.array([blink.duration_s for _, blink in blinks])
     assert durations.min() >= 0.1
     assert durations.max() <= 0.4
     assert 0.18 < np.median(durations) < 0.27
-    for behaviour, blink in blinks[:40]:
-        times_s = blink.start_s + np.linspace(0.0, 0.999, 60) * blink.duration_s
+    for behaviour, blink in blinks[:10]:
+        times_s = blink.start_s + np.linspace(0.0, 0.999, 30) * blink.duration_s
         moments = [behaviour.at(float(t)) for t in times_s]
         assert all(m.blink_id == blink.blink_id for m in moments)
         closure = [m.lid_closure[0] for m in moments]
         assert max(closure) > 0.75
-        assert np.argmax(closure) < 28  # the lowest point is in the first half
+        assert np.argmax(closure) < 14  # the lowest point is in the first half
     assert blinks[0][0].at(max(blinks[0][1].start_s - 0.01, 0.0)).blink_id is None
 
 
 def test_blinks_like_large_gaze_shifts() -> None:
     close = []
-    for seed in range(8):
-        behaviour = drive("ordinary", seed, 60.0)
+    for seed in range(5):
+        behaviour = drive(seed=seed)
         starts = np.array([f.start_s for f in behaviour.fixations])
-        gaze = unit([behaviour.at(min(s + 0.01, 60.0)).gaze_target_mm for s in starts])
+        gaze = unit([behaviour.at(min(s + 0.01, 40.0)).gaze_target_mm for s in starts])
         large = starts[1:][angle_between_deg(gaze[1:], gaze[:-1]) > 25]
         close += [np.abs(large - blink.start_s).min() < 0.35 for blink in behaviour.blinks if len(large)]
     assert np.mean(close) > 0.4
 
 
 def test_drowsy_drivers_close_their_eyes_nod_and_yawn() -> None:
-    def perclos(style: str) -> float:
+    def perclos(behaviours: list[Behaviour]) -> float:
         return float(
-            np.mean([m.lid_closure[0] > 0.8 for seed in range(8) for m in course(style, seed, 60.0, 20.0).moments])
+            np.mean([b.at(t_s).lid_closure[0] > 0.8 for b in behaviours for t_s in np.arange(0, 60, 0.4).tolist()])
         )
 
-    assert perclos("drowsy") > 0.06
-    assert perclos("drowsy") > 2.5 * perclos("attentive")
-    kinds = Counter(event.kind for seed in range(8) for event in drive("drowsy", seed, 60.0).events)
-    assert kinds["drowsy_start"] == 8
-    assert kinds["head_nod"] > 8
-    assert kinds["yawn_start"] >= 3
+    awake, drowsy = ([drive(style, seed, 60.0) for seed in range(6)] for style in ("attentive", "drowsy"))
+    assert perclos(drowsy) > 0.06
+    assert perclos(drowsy) > 2.5 * perclos(awake)
+    kinds = Counter(event.kind for behaviour in drowsy for event in behaviour.events)
+    assert kinds["drowsy_start"] == 6
+    assert kinds["head_nod"] > 6
+    assert kinds["yawn_start"] >= 2
 
 
 def test_a_yawn_opens_the_mouth_and_narrows_the_eyes() -> None:
@@ -314,7 +324,7 @@ def test_a_yawn_opens_the_mouth_and_narrows_the_eyes() -> None:
     assert middle.lid_closure[0] > 0.4
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_demo_has_one_long_glance_at_the_phone_at_its_stated_time(seed: int) -> None:
     behaviour = drive("distraction_demo", seed, 75.0, mps=25.0)
     events = {event.kind: event.t_s for event in behaviour.events}
@@ -354,10 +364,10 @@ def test_the_attention_policy_agrees_on_who_is_attentive(style: str, alerts: boo
 
 
 def test_hands_go_where_they_are_going_without_a_jump() -> None:
-    for seed in range(6):
-        behaviour = drive("ordinary", seed, 60.0)
-        moments = [behaviour.at(t) for t in np.arange(0, 60, 0.05).tolist()]
-        for before, after in zip(moments, moments[1:], strict=False):
+    for seed in range(3):
+        behaviour = drive(seed=seed)
+        moments = [behaviour.at(t) for t in np.arange(0, 40, 0.05).tolist()]
+        for before, after in pairwise(moments):
             for side in range(2):
                 (_, had), (came_from, has) = before.grip_blend[side], after.grip_blend[side]
                 assert 0.0 <= has <= 1.0
@@ -403,7 +413,7 @@ def test_tables_are_in_order_and_do_not_overlap() -> None:
     assert times == sorted(times)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.sampled_from(["urban", "rural", "motorway"]),

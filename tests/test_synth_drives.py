@@ -6,7 +6,7 @@ import pytest
 
 from dashgaze.training.synth.drives import BLOCK, RECURRING, SetPlan
 
-PLAN = SetPlan(seed=7, sessions=64)
+PLAN = SetPlan(sessions=64, seed=7)
 
 
 def test_a_larger_set_begins_with_the_smaller_one():

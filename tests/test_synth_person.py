@@ -61,13 +61,14 @@ def test_ancestry_adds_up_and_is_mostly_but_not_always_nearly_pure(people: Seque
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     pure = shares.max(axis=1) > 0.85
     assert 0.5 < pure.mean() < 0.9
-    assert all(np.mean((shares[:, i] > 0.85)) > 0.1 for i in range(3))
+    assert all(np.mean(shares[:, i] > 0.85) > 0.1 for i in range(3))
 
 
 def test_age_shows(people: Sequence[Person]) -> None:
     ages = np.array([p.age_years for p in people])
-    for of, sign in ((lambda p: p.wrinkles, 1), (lambda p: p.grey, 1), (lambda p: sum(p.lid_opening_mm), -1)):
-        assert sign * np.corrcoef(ages, [of(p) for p in people])[0, 1] > 0.15
+    assert np.corrcoef(ages, [p.wrinkles for p in people])[0, 1] > 0.6
+    assert np.corrcoef(ages, [p.grey for p in people])[0, 1] > 0.4
+    assert np.corrcoef(ages, [p.lid_opening_mm[0] for p in people])[0, 1] < -0.1
 
 
 def test_lids_open_by_nine_to_ten_millimetres(people: Sequence[Person]) -> None:

@@ -5,19 +5,17 @@ eyes) from landmarks that are found by rule on the mean head and read off the sa
 outside the skin.
 
 Glasses follow the boxing system (ISO 8624): lens width A, height B, distance between lenses; back vertex distance 12 to
-14 mm, pantoscopic tilt 8 deg, wrap 5 deg. A lens is a single sheet that faces out; its `Surface` means:
-
-- `opacity`: share of visible light from behind that it holds back (clear 0.06, tinted 0.4, sunglasses 0.75 to 0.93);
-- `infrared`: the same share for 850 to 940 nm: the dyes of most sunglasses let infrared light through (0.1 to 0.35),
-  mirrored ones do not (0.6 to 0.85);
-- `colour`: tint of the light that passes; `specular`: reflectance at normal incidence (coated 0.015, plain 0.04,
-  mirrored 0.3).
+14 mm, pantoscopic tilt 8 deg, wrap 5 deg. A lens is a single sheet that faces out; `opacity` is the share of the light
+from behind that it holds back: clear 0.03 to 0.09, tinted 0.3 to 0.5, sunglasses 0.75 to 0.93. The dyes of most
+sunglasses let light of 850 to 940 nm through (0.08 to 0.35 is held back); mirrored ones and a few others do not (0.5 to
+0.9). `eyewear(..., infrared=True)` gives the lenses of an infrared picture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import ConvexHull, cKDTree
 
 from dashgaze.training.synth.body import Body, Posture
@@ -33,6 +31,8 @@ PANTOSCOPIC_DEG = 8.0
 WRAP_DEG = 5.0
 BASE_CURVE_MM = 88.0
 OUTLINE_POINTS = 48
+BESIDE_MM = 15.0
+"""A point whose nearest vertex of the skin is so far off along the skin is not under it."""
 
 ROUND = "round"
 OUTLINES: dict[str, list[tuple[float, float]]] = {
@@ -59,20 +59,22 @@ ACETATES: tuple[Rgb, ...] = (
     (0.06, 0.065, 0.07),  # grey
 )
 METALS: tuple[Rgb, ...] = (
-    (0.50, 0.50, 0.49),  # steel
-    (0.52, 0.38, 0.16),  # gold
-    (0.46, 0.28, 0.20),  # rose gold
-    (0.05, 0.05, 0.055),  # gunmetal
-    (0.015, 0.015, 0.015),  # black
+    (0.16, 0.16, 0.16),  # steel
+    (0.20, 0.13, 0.045),  # gold
+    (0.20, 0.11, 0.075),  # rose gold
+    (0.03, 0.03, 0.033),  # gunmetal
+    (0.012, 0.012, 0.012),  # black
 )
 TINTS: tuple[Rgb, ...] = (
-    (0.55, 0.55, 0.56),  # grey
-    (0.62, 0.42, 0.22),  # brown
-    (0.42, 0.52, 0.36),  # green
-    (0.40, 0.48, 0.66),  # blue
-    (0.70, 0.45, 0.42),  # rose
-    (0.72, 0.60, 0.25),  # yellow
+    (0.012, 0.012, 0.013),  # grey
+    (0.026, 0.013, 0.006),  # brown
+    (0.009, 0.016, 0.009),  # green
+    (0.008, 0.013, 0.030),  # blue
+    (0.040, 0.014, 0.014),  # rose
+    (0.050, 0.034, 0.006),  # yellow
 )
+"""What a dyed lens itself scatters."""
+
 CLOTHS: tuple[Rgb, ...] = (
     (0.012, 0.012, 0.013),
     (0.02, 0.03, 0.08),
@@ -107,10 +109,13 @@ class HeadSurface:
 
     def above(self, points_mm: NDArray[np.floating]) -> tuple[Array, Array]:
         """Height above the skin (n,), negative inside, and the skin's normals (n, 3) there."""
-        _, index = self._tree.query(points_mm)
-        normals = self._normals[index]
-        height = ((points_mm - self._vertices[index]) * normals).sum(1)
-        return np.asarray(height, np.float32), normals
+        away, index = self._tree.query(points_mm)
+        offset, normals = points_mm - self._vertices[index], self._normals[index]
+        height = (offset * normals).sum(1)
+        beside = away**2 - height**2 > BESIDE_MM**2  # past the edge of a garment, not below it
+        height = np.where(beside, away, height)
+        normals = np.where(beside[:, None], offset / np.maximum(away, 1e-6)[:, None], normals)
+        return height.astype(np.float32), normals.astype(np.float32)
 
     def pushed_out(self, points_mm: NDArray[np.floating], clearance_mm: float) -> Array:
         """Points (..., 3) moved along the normal to lie at least `clearance_mm` above the skin."""
@@ -137,7 +142,7 @@ class Fit:
         self.bridge_mm = lowest(middle & (y > -8) & (y < 12), z)
         self.brow_mm = float(lowest(middle & (y > -35) & (y < -10), np.abs(y + 22))[1])
         """Height of the brows."""
-        self.chin_mm = lowest(middle & (y > 85) & (z > -10), -y)
+        self.chin_mm = lowest(middle & (y > 85) & (y < 125) & (z > -10), -y)
         self.back_mm = lowest(middle & (y < 20), z)
         self.knot_mm = self.back_mm + np.array([0, -28, -2], np.float32)
         ear = skin & (masks["ears"] > 0.4)
@@ -186,6 +191,7 @@ class Frame:
     """Height of the temples at the front."""
     frame: Surface
     lens: Surface
+    lens_infrared: Surface
 
 
 def frame_of(person: Person) -> Frame | None:
@@ -218,6 +224,7 @@ def frame_of(person: Person) -> Frame | None:
         # Pigments and dyes of black acetate are partly clear to infrared light
         surface = Surface(colour, float(np.clip(max(colour) + rng.uniform(0.02, 0.25), 0, 0.5)), 0.28, 0.045)
         temple = rng.uniform(4, 9) + (3 if sun else 0)
+    lens, lens_infrared = _lens_surfaces(person, rng)
     return Frame(
         outline,
         (width, width * ratio),
@@ -227,27 +234,31 @@ def frame_of(person: Person) -> Frame | None:
         pads=metal or rng.random() < 0.25,
         temple_mm=temple,
         frame=surface,
-        lens=_lens_surface(person, rng),
+        lens=lens,
+        lens_infrared=lens_infrared,
     )
 
 
-def _lens_surface(person: Person, rng: Rng) -> Surface:
+def _lens_surfaces(person: Person, rng: Rng) -> tuple[Surface, Surface]:
+    """A lens as visible and as infrared light meets it."""
+    tint = _pick(TINTS[:4] if person.eyewear == "sunglasses" else TINTS, rng)
+    coated, mirrored, blocks = rng.random(3) < (0.65, 0.15, 0.15)
     if person.eyewear == "clear":
-        coated = rng.random() < 0.65
-        opacity = rng.uniform(0.03, 0.06) if coated else rng.uniform(0.06, 0.09)
-        return Surface((0.97, 0.98, 0.97), 0.06, 0.03, 0.012 if coated else 0.04, opacity)
-    if person.eyewear == "tinted":
-        return Surface(_pick(TINTS, rng), rng.uniform(0.08, 0.25), 0.03, 0.04, rng.uniform(0.3, 0.5))
-    mirrored = rng.random() < 0.15
-    infrared = rng.uniform(0.6, 0.85) if mirrored else rng.uniform(0.1, 0.35)
-    if rng.random() < 0.15:
-        infrared = max(infrared, rng.uniform(0.5, 0.9))  # a few hold infrared back as well
-    specular = rng.uniform(0.15, 0.4) if mirrored else 0.045
-    return Surface(_pick(TINTS[:4], rng), infrared, 0.03, specular, rng.uniform(0.75, 0.93))
+        specular = 0.012 if coated else 0.04
+        clear = Surface((0.03, 0.03, 0.03), 0.03, 0.05, specular, rng.uniform(0.03, 0.09))
+        return clear, replace(clear, specular=0.04)
+    specular = rng.uniform(0.15, 0.4) if mirrored and person.eyewear == "sunglasses" else 0.045
+    held_back = rng.uniform(0.3, 0.5) if person.eyewear == "tinted" else rng.uniform(0.75, 0.93)
+    infrared = rng.uniform(0.5, 0.9) if blocks or specular > 0.1 else rng.uniform(0.08, 0.35)
+    visible = Surface(tint, 0.02, 0.05, specular, held_back)
+    return visible, replace(visible, opacity=min(infrared, held_back))
 
 
-def eyewear(person: Person, body: Body) -> list[Mesh]:
-    """Frame, left lens, right lens (and nose pads): meshes of part GLASSES in the head frame; [] without glasses."""
+def eyewear(person: Person, body: Body, infrared: bool = False) -> list[Mesh]:
+    """Frame, left lens, right lens (and nose pads): meshes of part GLASSES in the head frame; [] without glasses.
+
+    With `infrared`, the lenses are as dark as an infrared camera sees them.
+    """
     model = frame_of(person)
     if model is None:
         return []
@@ -268,7 +279,7 @@ def eyewear(person: Person, body: Body) -> list[Mesh]:
     for side in (-1, 1):  # left, right
         parts += _rim(model, outline, centre, side)
         parts.append(_temple(model, outline, centre, side, fit, surface))
-        lenses.append(_lens(outline, centre, side, model.lens))
+        lenses.append(_lens(outline, centre, side, model.lens_infrared if infrared else model.lens))
     parts.append(_bridge(model, outline, centre))
     meshes = [_mesh(parts, model.frame, Part.GLASSES), *lenses]
     if model.pads:
@@ -323,8 +334,8 @@ def _rim(model: Frame, outline: Array, centre: Array, side: int) -> list[tuple[A
     path = outline + outward * breadth * 0.4
     closed = not model.half_rim
     if model.half_rim:
-        upper = np.flatnonzero(np.roll(outline[:, 1] < 0.12 * model.lens_mm[1], 12))
-        path = np.roll(path, 12, 0)[upper]
+        first = OUTLINE_POINTS // 4  # the lowest point
+        path = np.roll(path, -first, 0)[np.roll(outline[:, 1] < 0.06 * model.lens_mm[1], -first)]
     return [_tube(_on_lens(path, centre, side), breadth / 2, depth / 2, np.array([0, 0, 1.0]), closed)]
 
 
@@ -482,23 +493,19 @@ class _Hull:
     """Taut cloth: the convex hull of points, blown up by a margin, seen from inside."""
 
     def __init__(self, points: Array, centre: Array, margin_mm: float) -> None:
-        hull = ConvexHull(points - centre)
-        self._normals, self._offsets = hull.equations[:, :3], -hull.equations[:, 3] + margin_mm
+        planes = ConvexHull(points[::3] - centre).equations.astype(np.float32)
+        self._normals, self._offsets = planes[:, :3], margin_mm - planes[:, 3]
         self.centre = centre
 
     def reach(self, directions: Array) -> Array:
         """Distance (n,) from the centre to the cloth along unit directions (n, 3)."""
-        towards = directions @ self._normals.T
-        with np.errstate(divide="ignore"):
-            away = np.where(towards > 1e-6, self._offsets / np.maximum(towards, 1e-6), np.inf)
-        return np.asarray(away.min(1))
+        nearness = directions.astype(np.float32) @ (self._normals / self._offsets[:, None]).T
+        return 1 / np.maximum(nearness.max(1), 1e-4)
 
 
 def _directions(azimuth: Array, elevation: Array) -> Array:
     """Unit vectors; azimuth from the face to the person's right, elevation upwards, radians."""
-    return np.stack(
-        [np.cos(elevation) * np.sin(azimuth), -np.sin(elevation), np.cos(elevation) * np.cos(azimuth)], -1
-    )
+    return np.stack([np.cos(elevation) * np.sin(azimuth), -np.sin(elevation), np.cos(elevation) * np.cos(azimuth)], -1)
 
 
 def _dome(person: Person, body: Body, fit: Fit, margin_mm: float, rows: int, columns: int) -> tuple[Array, Array]:
@@ -508,7 +515,7 @@ def _dome(person: Person, body: Body, fit: Fit, margin_mm: float, rows: int, col
     hull = _Hull(body.rest_mm[skull], centre, margin_mm)
     azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)
     edge = _brim(person, fit)
-    steps = np.radians(np.linspace(-50, 89, 70))
+    steps = np.radians(np.linspace(-45, 75, 31))
     a, e = np.meshgrid(azimuth, steps)
     rays = _directions(a, e)
     found = centre + rays * hull.reach(rays.reshape(-1, 3)).reshape(a.shape)[..., None]
@@ -523,6 +530,7 @@ def _dome(person: Person, body: Body, fit: Fit, margin_mm: float, rows: int, col
     elevation = low + t * (np.radians(89.9) - low)
     rays = _directions(np.broadcast_to(azimuth, elevation.shape), elevation)
     reach = hull.reach(rays.reshape(-1, 3)).reshape(elevation.shape)
+    reach[-1] = reach[-2].mean()
     for _ in range(3):
         reach[1:-1] = 0.5 * reach[1:-1] + 0.25 * (reach[2:] + reach[:-2])
         reach = 0.5 * reach + 0.25 * (np.roll(reach, 1, 1) + np.roll(reach, -1, 1))
@@ -581,8 +589,9 @@ def _beanie(person: Person, body: Body, fit: Fit, rng: Rng) -> list[Mesh]:
     points, azimuth = _dome(person, body, fit, 6.5, rows, columns)
     t = np.linspace(0, 1, rows)[:, None]
     loose = rng.uniform(2, 22)
-    points[..., 1] -= loose * np.clip(t - 0.35, 0, 1) ** 1.2
-    points[..., 2] -= 0.7 * loose * np.clip(t - 0.35, 0, 1)
+    slack = 1 - (1 - np.clip(t - 0.3, 0, 1) / 0.7) ** 2
+    points[..., 1] -= 0.7 * loose * slack
+    points[..., 2] -= 0.6 * loose * slack
     centre = points.mean((0, 1))
     out = points - centre
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
@@ -665,16 +674,17 @@ def _mask_grid(body: Body, fit: Fit, surgical: bool, rng: Rng) -> tuple[Array, A
     u = np.linspace(-1, 1, columns)
     azimuth = np.radians(62) * u
     top = nose_y + 20 * np.abs(u) ** 1.3
-    bottom = chin_y + 2 - 24 * np.abs(u) ** 1.8
+    bottom = chin_y + 5 - 26 * np.abs(u) ** 1.8
     v = np.linspace(0, 1, rows - 3)[:, None]
     y = top + v * (bottom - top)
     # Rays fan out of the middle of the head towards wanted heights on a rough cylinder.
     rough = np.stack([88 * np.sin(azimuth) + 0 * y, y - 55.0, 88 * np.cos(azimuth) + 0 * y], -1)
-    points = np.empty_like(rough)
-    direction = rough
-    for _ in range(6):
+    points, direction = rough, rough
+    for _ in range(4):
         unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
-        points = hull.centre + unit * hull.reach(unit.reshape(-1, 3)).reshape(y.shape)[..., None]
+        reach = hull.reach(unit.reshape(-1, 3)).reshape(y.shape)
+        reach = ndimage.gaussian_filter(ndimage.maximum_filter(reach, 3), 0.8)
+        points = hull.centre + unit * reach[..., None]
         direction = direction.copy()
         direction[..., 1] += (y - points[..., 1]) * 0.9
     wave = np.sin(v * np.pi * 2 * 4) if surgical else 0 * v
@@ -682,8 +692,9 @@ def _mask_grid(body: Body, fit: Fit, surgical: bool, rng: Rng) -> tuple[Array, A
     points[..., 2] += 0.9 * wave * (1 - u**2)
     points[..., 2] += (0.0 if surgical else 4.0) * np.exp(-((u / 0.2) ** 2)) * np.sin(v * np.pi)
     last = points[-1]
-    tuck = [last + np.stack([-0.12 * k * last[:, 0], 0 * u + 1.2 * k, -7.0 * k * (1 - 0.5 * np.abs(u))], 1) for k in (1, 2, 3)]
-    points = np.concatenate([points, np.stack(tuck)])
+    inward = np.stack([-0.08 * last[:, 0], 0 * u + 0.8, -7.0 * (1 - 0.5 * np.abs(u))], 1)
+    points = np.concatenate([points, np.stack([last + k * inward for k in (1, 2, 3)])])
+    points = HeadSurface(body).pushed_out(points, 1.5)
     shade = np.concatenate([shade, np.repeat(shade[-1:], 3, 0)])
     return points, shade
 
@@ -692,9 +703,7 @@ def _mask_grid(body: Body, fit: Fit, surgical: bool, rng: Rng) -> tuple[Array, A
 # Triangles
 
 
-def _mesh(
-    parts: list[tuple[Array, Triangles]], surface: Surface, part: Part, colours: Array | None = None
-) -> Mesh:
+def _mesh(parts: list[tuple[Array, Triangles]], surface: Surface, part: Part, colours: Array | None = None) -> Mesh:
     """One mesh of several pieces."""
     start = np.cumsum([0] + [len(vertices) for vertices, _ in parts])
     vertices = np.concatenate([vertices for vertices, _ in parts]).astype(np.float32)
@@ -723,9 +732,7 @@ def _tube(
         i = np.arange(k)
         j = (i + 1) % k
         first, last = i, (n - 1) * k + i
-        triangles = np.concatenate(
-            [triangles, np.stack([last, first, j], 1), np.stack([last, j, (n - 1) * k + j], 1)]
-        )
+        triangles = np.concatenate([triangles, np.stack([last, first, j], 1), np.stack([last, j, (n - 1) * k + j], 1)])
     else:
         i = np.arange(k)
         j = (i + 1) % k

@@ -1,12 +1,14 @@
 """People on the set: a body, its looks and its clothes, posed for one frame."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dashgaze.geometry import Floats, angles_from_rays, rotation_x, rotation_y, rotation_z
+from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles, rotation_x, rotation_y, rotation_z
 from dashgaze.training.synth import accessories, hair
 from dashgaze.training.synth.body import Body, HandTarget, PosedBody, Posture
 from dashgaze.training.synth.eyes import aim, hippus
@@ -37,6 +39,8 @@ class Pose:
     eyes: tuple[Eye, Eye]
     strands: tuple[Strands, ...]
     face: Face
+    target_mm: Floats
+    """(3,) where both eyes look."""
 
     def figure(self, key: str) -> Figure:
         """What the renderer draws."""
@@ -118,6 +122,14 @@ class Actor:
         target = seat.eye_mid_mm + rotation @ np.array([0.0, 0.0, GAZE_FAR_MM])
         return self._pose(rotation, seat.eye_mid_mm, target, light, t_s)
 
+    def look(
+        self, rotation: Floats, gaze_deg: tuple[float, float], light: LightKind, expression: Mapping[str, float]
+    ) -> Pose:
+        """Pose a person whose eyes are midway at the origin, with the gaze (azimuth, elevation) in the face frame."""
+        target = rotation @ rays_from_angles(*gaze_deg) * GAZE_FAR_MM
+        jaw = expression.get("jawOpen", 0.0)
+        return self._pose(rotation, np.zeros(3), target, light, 0.0, expression=expression, jaw_open=jaw)
+
     def normal_opening_mm(self) -> Floats:
         """How far each eye (2,) is open when it looks straight ahead: what openness is measured against."""
         return lid_openings_mm(self._seen(self.body.pose(Posture())))
@@ -147,7 +159,7 @@ class Actor:
         strands = [hair.lashes(person, body.lid_margins_mm, rotation)]
         if self._beard is not None:
             strands.append(self._beard.posed(body.skin.vertices_mm, rotation))
-        return Pose(body, eyes, tuple(strands), self._seen(body))
+        return Pose(body, eyes, tuple(strands), self._seen(body), target_mm)
 
     def _seen(self, body: PosedBody) -> Face:
         vertices, normals = body.skin.vertices_mm, body.skin.normals
@@ -167,7 +179,7 @@ def _target(wrist: Wrist) -> HandTarget:
     return HandTarget(wrist.position_mm, np.stack([np.cross(palm, fingers), palm, fingers], axis=1), wrist.curl)
 
 
-def _landmarks(neutral_mm: Floats, lips: Floats) -> dict[str, int]:
+def _landmarks(neutral_mm: NDArray[np.float32], lips: NDArray[np.float32]) -> dict[str, int]:
     """Vertices of nose tip and mouth corners: what sticks out most, and the ends of the lips."""
     middle = (np.abs(neutral_mm[:, 0]) < 12) & (neutral_mm[:, 1] > 15) & (neutral_mm[:, 1] < 65)
     mouth = np.flatnonzero(lips > 0.5)

@@ -85,7 +85,7 @@ def load(path: Path = FOLDER / "body.npz") -> Assets:
 
 @cache
 def panorama(name: str, path: Path = FOLDER / "panoramas.npz") -> NDArray[np.float32]:
-    """Equirectangular surroundings (256, 512, 3), linear light, mean 1; the middle column faces +z, the first row up."""
+    """Equirectangular surroundings (256, 512, 3), linear light, mean 1; the middle column faces +z, row 0 up."""
     if name not in PANORAMAS:
         raise DashgazeError(name, "is no panorama", f"choose one of {', '.join(PANORAMAS)}")
     arrays = _read(path)
@@ -115,7 +115,7 @@ def _assemble(arrays: dict[str, NDArray[np.generic]]) -> Assets:
     starts = arrays["target_starts"].astype(np.intp)
     quads = {group: arrays[f"quads_{group}"].astype(np.int32) for group in GROUPS}
     weights = arrays["bone_weights"].astype(np.float32)
-    masks = arrays["masks"].astype(np.float32) / 255
+    masks = arrays["masks"].astype(np.float32) / np.float32(255)
     names = [str(name) for name in arrays["target_names"]]
     if count <= 0 or rows.max() >= len(base) or max(q.max() for q in quads.values()) >= count:
         raise ValueError("indices beyond the vertices")
@@ -133,5 +133,5 @@ def _assemble(arrays: dict[str, NDArray[np.generic]]) -> Assets:
         bones=arrays["bones"].astype(np.intp),
         bone_weights=weights / weights.sum(axis=1, keepdims=True),
         masks=dict(zip(MASKS, masks, strict=True)),
-        occlusion=arrays["occlusion"].astype(np.float32) / 255,
+        occlusion=arrays["occlusion"].astype(np.float32) / np.float32(255),
     )

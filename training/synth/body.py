@@ -5,9 +5,8 @@ Clark's rule, the rest stays as it is. Postures are linear blend skinning over a
 head's rotation, arms reach their wrists by two-bone inverse kinematics, elbows down and outward.
 
 Eyes. MakeHuman's eyeball has a radius of 15 mm, a human one of 12; the globe drawn here (12 mm) touches the front of
-the old one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis, 0 on the
-line between the corners of the eye; the lids turn about that axis and ride over the globe and the bulge of its cornea,
-so that they keep touching it. The upper lid follows the eye up and down by most of its rotation, the lower by less
+the old one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis; the lids
+turn about that axis and ride over the globe and the bulge of its cornea, so that they keep touching it. The upper lid follows the eye up and down by most of its rotation, the lower by less
 (Becker and Fuchs 1988, Lid-eye coordination during vertical gaze changes).
 
 Frames: the car frame and the head frame of the package; the head frame's origin is midway between the eyeball centres.
@@ -134,7 +133,7 @@ REFINED_ABOVE_DM = 5.9
 SOCKET_RINGS = 9
 """Rings of vertices around the back of MakeHuman's eye socket that no one sees; the first is the pole alone."""
 CONTACT_RING, MARGIN_RING, LAST_RING = 11, 13, 14
-"""Rings of the lids: the inner edge, which touches the eye; the outer edge, which carries the lashes; the first of skin."""
+"""Rings of the lids: the inner edge, which touches the eye; the outer edge, which carries the lashes; the first skin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +143,8 @@ class Topology:
     refine: sparse.csr_matrix
     """(skin vertices, n) applies to base vertices"""
     triangles: Ints
+    incidence: sparse.csr_matrix
+    """(skin vertices, triangles)"""
     rings: Floats32
     """(2, skin vertices) number of the ring around the left or right eye; infinite where there is none"""
     masks: dict[str, Floats32]
@@ -151,7 +152,9 @@ class Topology:
     """(skin vertices, bones)"""
 
 
-def _refinement(quads: Ints, count: int, refined: NDArray[np.bool_]) -> tuple[sparse.csr_matrix, sparse.csr_matrix, Ints]:
+def _refinement(
+    quads: Ints, count: int, refined: NDArray[np.bool_]
+) -> tuple[sparse.csr_matrix, sparse.csr_matrix, Ints]:
     """One step of Catmull and Clark's subdivision of some quads of a mesh; the others keep their corners.
 
     Returns the matrix that computes the new vertices, the matrix of plain means (for attributes), and triangles. Rows:
@@ -256,6 +259,7 @@ def topology() -> Topology:
     return Topology(
         refine=matrix,
         triangles=flat.reshape(-1, 3).astype(np.int32),
+        incidence=_incidence(flat.reshape(-1, 3).astype(np.int32), len(used)),
         rings=_mean_rings(means, rings),
         masks=masks,
         weights=(means @ table).tocsr().astype(np.float32),
@@ -450,7 +454,9 @@ class Lids:
         direction = offset / distance[:, None]
         gaze = rays_from_angles(azimuth_deg, elevation_deg)
         drawn = np.clip(np.abs(delta) / np.radians(25), 0, 1)
-        clear = np.where(lids.edge, self._clear, self._clear + drawn * (np.minimum(self._clear, LOOSE_MM) - self._clear))
+        clear = np.where(
+            lids.edge, self._clear, self._clear + drawn * (np.minimum(self._clear, LOOSE_MM) - self._clear)
+        )
         wanted = surface_mm(direction, gaze) + clear + closure * self._level
         share = np.where(lids.edge, 1, lids.motion)
         return np.asarray(self._centre + direction * (distance + share * (wanted - distance))[:, None])
@@ -476,7 +482,11 @@ def _opening_scale(corner: Floats, height: Floats, rho: Floats, opening_mm: floa
 SCALE_SHARE = 0.4
 """How much of a wide or narrow distance between the eyes is the size of the whole head; the eyes' place is the rest."""
 SCALE_LIMITS = 0.96, 1.04
-TEETH_RGB, TONGUE_RGB = (0.62, 0.55, 0.44), (0.36, 0.11, 0.10)
+TEETH_RGB, TONGUE_RGB = (0.62, 0.55, 0.44), (0.30, 0.08, 0.08)
+TEETH_SCALE, TEETH_MM, TONGUE_MM = (0.93, 1.0, 1.0), (0.0, 0.0, -1.5), (0.0, 5.0, -6.0)
+"""Keep MakeHuman's teeth from coming through the corners of the closed mouth, and lay down its tongue."""
+JAW_SHUT, JAW_WIDE = -0.02, 1.15
+"""Weights of the unit jawOpen for a mouth that is shut and for a yawn."""
 
 
 def _head_frame(shape_dm: Floats, scale: float = 1.0) -> tuple[Floats, Floats, Floats]:
@@ -525,6 +535,8 @@ def _globe_centres(skin_mm: Floats, points_mm: Floats, ipd_mm: float) -> Floats:
 class _Mouth:
     refine: sparse.csr_matrix
     triangles: Ints
+    incidence: sparse.csr_matrix
+    shift_mm: Floats
     colours: Floats32
 
 
@@ -538,8 +550,14 @@ def _mouth() -> _Mouth:
     tongue = np.zeros(body.vertices)
     tongue[body.quads["tongue"]] = 1
     share = (means[used] @ tongue)[:, None]
-    colours = (1 - share) * np.array(TEETH_RGB) + share * np.array(TONGUE_RGB)
-    return _Mouth(matrix[used].astype(np.float32), flat.reshape(-1, 3).astype(np.int32), colours.astype(np.float32))
+    depth = (matrix[used] @ body.base_dm[: body.vertices])[:, 2:]
+    side = np.abs(matrix[used] @ body.base_dm[: body.vertices])[:, :1]
+    shade = 0.12 + 0.88 * _smoothstep((depth - depth.min()) / np.ptp(depth)) * _smoothstep((0.27 - side) / 0.14)
+    colours = (shade * ((1 - share) * np.array(TEETH_RGB) + share * np.array(TONGUE_RGB))).astype(np.float32)
+    triangles = flat.reshape(-1, 3).astype(np.int32)
+    return _Mouth(
+        matrix[used].astype(np.float32), triangles, _incidence(triangles, len(used)), share * TONGUE_MM, colours
+    )
 
 
 @cache
@@ -586,31 +604,48 @@ SLEEVES = {"short": 0.28, "half": 0.62, "long": 0.96}
 """Length of a sleeve as a share of the arm from shoulder to wrist."""
 HIDDEN_MM = 14.0
 """Skin that lies further below the edge of the clothes than this is not drawn."""
-CLOTH_MM, HEM_MM, COLLAR_MM = 7.5, -1.0, 15.0
-"""How far off the skin cloth, the inside of its edges and a turned-down collar are."""
+CLOTH_MM, HEM_MM, COLLAR_MM = 7.0, -1.0, 6.0
+"""How far cloth and the inside of its edges are off the skin, and a turned-down collar off the cloth."""
 COLLAR_FALL_MM = 34.0
 LOOSEST_MM = 24.0
 """What smoothing the cloth over the body may add to that at most."""
-SMOOTHING = 96
-"""Steps of smoothing that turn a body into what hangs over it."""
+HANG_MM = 24.0
+"""Width (one standard deviation) of the smoothing that turns a torso into what hangs over it."""
 FOLD_MM = 1.6
+THIGH_START_MM, THIGH_END_MM = (85.0, 0.0, -10.0), (140.0, -45.0, 500.0)
+"""Ends of the right thigh against the hips, in the car's axes."""
+THIGH_MM = 92.0, 64.0
+TROUSERS_RGB = (0.015, 0.015, 0.02), (0.03, 0.045, 0.09), (0.05, 0.05, 0.05), (0.16, 0.13, 0.09), (0.09, 0.12, 0.2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Garment:
-    """A piece of clothing as a part of the skin, cut along its edges; the same for everyone who wears this cut."""
+    """A piece of clothing as a part of the skin, cut along its edges; the same for everyone who wears this cut.
+
+    Its vertices: c of cloth, then the inside of the hems, then the edge of a collar.
+    """
 
     from_skin: sparse.csr_matrix
-    """(cloth vertices, skin vertices)"""
+    """(coarse vertices, skin vertices)"""
     smooth: sparse.csr_matrix
-    """(cloth vertices, cloth vertices) eight steps of smoothing"""
+    """(coarse, coarse) means over `HANG_MM`, on the torso"""
+    finer: sparse.csr_matrix
+    """(c, coarse)"""
     neutral_mm: Floats
-    offset_mm: Floats
+    """(c, 3)"""
+    free: Floats
+    """(c,) 0 on the edges, 1 where the cloth hangs as it likes"""
     least_mm: Floats
-    """How near each vertex may come to the skin; below 0 where no skin is drawn, so that a bust is rounded off"""
-    loose: NDArray[np.bool_]
-    """Cloth that may stand off further: all but hems and collars"""
+    """(c,) how near the cloth may come to the skin; below 0 where no skin is drawn, so that a bust is rounded off"""
+    cloth_triangles: Ints
+    hem: Ints
+    """(h,) vertices of cloth whose copies make the inside of the edges"""
+    collar: sparse.csr_matrix
+    """(k, c) makes the edge of the collar from the cloth below it"""
     triangles: Ints
+    incidence: sparse.csr_matrix
+    weights: sparse.csr_matrix
+    """(c + h + k, bones)"""
     skin_triangles: Ints
     """What is left of the skin's"""
     cover: Floats32
@@ -622,33 +657,41 @@ def _garment(neckline: Neckline, sleeve: str) -> _Garment:
     """Cut the mean person's skin along a neckline and the ends of the sleeves."""
     skin = neutral_mm().astype(np.float64)
     depth = np.minimum(_below_neckline(skin, neckline), _inside_sleeve(skin, SLEEVES[sleeve]))
-    matrix, cut = _clip(topology().triangles, depth)
-    finer, cut = _split(cut, matrix.shape[0])
-    matrix = _neighbours(cut, finer.shape[0]) @ finer @ matrix
-    arms = [k for k, bone in enumerate(assets.BONES) if bone.startswith(("upperarm", "lowerarm"))]
-    sleeves = np.asarray((matrix @ topology().weights[:, arms]).sum(axis=1)).ravel()
+    coarse, cut = _clip(topology().triangles, depth)
+    arms = [k for k, bone in enumerate(assets.BONES) if bone.startswith(("shoulder", "upperarm", "lowerarm"))]
+    sleeves = np.asarray((coarse @ topology().weights[:, arms]).sum(axis=1)).ravel()
+    smooth = _hanging(coarse @ skin, cut, sleeves)
+    finer, cut = _split(cut, coarse.shape[0])
+    finer = (_neighbours(cut, finer.shape[0]) @ finer).tocsr()
+    count, place, inside = finer.shape[0], finer @ (coarse @ skin), finer @ (coarse @ depth)
+    weights = finer @ (coarse @ topology().weights)
+    shown = topology().triangles[~(depth[topology().triangles] > HIDDEN_MM).all(axis=1)]
+    bare = np.zeros(len(skin))
+    bare[shown] = 1
+    bare = coarse @ bare
+    covered = finer @ ((1 - np.minimum(np.maximum(bare, 4 * (smooth @ bare)), 1)) * _smoothstep(1 - 2 * sleeves))
     rim = _rim(cut)
-    count = matrix.shape[0]
-    place = matrix @ skin
-    edge = np.unique(rim)
-    offset = [np.full(count, CLOTH_MM), np.full(len(edge), HEM_MM)]
-    parts = [cut, _band(rim, edge, count)]
-    sources = [np.arange(count), edge]
-    if neckline == "collar":
-        throat = edge[place[edge, 1] < _neck_point()[1] + 120]
-        sources.append(cKDTree(place).query(place[throat] + _collar_fall(place[throat] - _neck_point()))[1])
-        offset.append(np.full(len(throat), COLLAR_MM))
-        parts.append(_band(rim, throat, count + len(edge))[:, ::-1])
-    rows = np.concatenate(sources)
+    hem = np.unique(rim)
+    throat = hem[place[hem, 1] < _neck_point()[1] + 120] if neckline == "collar" else hem[:0]
+    below = place[throat] + _collar_fall(place[throat] - _neck_point())
+    near = cKDTree(place).query(below, k=6)[1]
+    collar = _rows(np.repeat(np.arange(len(throat)), 6), near.ravel(), (len(throat), count), 1 / 6)
+    bands = _band(rim, hem, count), _band(rim, throat, count + len(hem))[:, ::-1]
+    triangles = np.concatenate([cut, *bands]).astype(np.int32)
     return _Garment(
-        from_skin=matrix[rows].astype(np.float32),
-        smooth=_eighth_power(_neighbours(cut, count)),
-        neutral_mm=place[rows],
-        offset_mm=np.concatenate(offset),
-        least_mm=np.where(sleeves > 0.3, 3.5, 2.5 - 25 * _smoothstep((matrix @ depth - 30) / 50))[rows],
-        loose=np.arange(len(rows)) < count,
-        triangles=np.concatenate(parts).astype(np.int32),
-        skin_triangles=topology().triangles[~(depth[topology().triangles] > HIDDEN_MM).all(axis=1)],
+        from_skin=coarse,
+        smooth=smooth,
+        finer=finer,
+        neutral_mm=place,
+        free=_smoothstep(inside / 45),
+        least_mm=3.5 - 30 * covered,
+        cloth_triangles=cut,
+        hem=hem,
+        collar=collar,
+        triangles=triangles,
+        incidence=_incidence(triangles, count + len(hem) + len(throat)),
+        weights=sparse.vstack([weights, weights[hem], collar @ weights]).tocsr().astype(np.float32),
+        skin_triangles=shown,
         cover=(depth > 0).astype(np.float32),
     )
 
@@ -661,23 +704,46 @@ def _collar_fall(edge: Floats) -> Floats:
     return np.asarray(COLLAR_FALL_MM * narrow[:, None] * (0.75 * away + [0, 0.65, 0]))
 
 
-def _drape(garment: _Garment, skin_mm: Floats, rng: np.random.Generator) -> Floats32:
-    """How far each vertex of a garment stands off one person's skin (n,), mm: smoothed over hollows, with folds."""
-    count = int(garment.loose.sum())
-    skin_normals = _normals(skin_mm.astype(np.float32), topology().triangles)
-    close = garment.from_skin[:count] @ skin_mm
-    smoothed = close
-    for _ in range(SMOOTHING // 8):
-        smoothed = garment.smooth @ smoothed
-    outward = ((smoothed - close) * (garment.from_skin[:count] @ skin_normals)).sum(axis=1)
-    folds = np.zeros(count)
+def _dressed(garment: _Garment, skin_mm: Floats, rng: np.random.Generator) -> Floats32:
+    """A garment on one person at rest, head frame: smoothed over hollows and bulges, with folds."""
+    close = garment.from_skin @ skin_mm
+    normals = garment.from_skin @ _normals(skin_mm.astype(np.float32), topology().triangles, topology().incidence)
+    smoothed = garment.smooth @ (garment.smooth @ close)
+    close, smoothed, outward = garment.finer @ close, garment.finer @ smoothed, unit(garment.finer @ normals)
+    cloth = close + garment.free[:, None] * (smoothed - close)
+    folds = np.zeros(len(cloth))
     for _ in range(4):
-        direction, phase = unit(rng.normal(size=3) * [0.6, 1, 0.6]), rng.uniform(0, 2 * np.pi, 2)
-        bend = 0.7 * np.sin(garment.neutral_mm[:count] @ unit(rng.normal(size=3)) / 45 + phase[0])
-        folds += 1 - np.abs(np.sin(garment.neutral_mm[:count] @ direction / rng.uniform(22, 45) + bend + phase[1]))
-    offset = garment.offset_mm.copy()
-    offset[:count] += np.minimum(outward, LOOSEST_MM) + FOLD_MM * (folds - 1)
-    return np.where(garment.loose, np.maximum(offset, garment.least_mm), offset).astype(np.float32)
+        direction, across, phase = unit(rng.normal(size=3) * [0.6, 1, 0.6]), unit(rng.normal(size=3)), rng.random(2) * 7
+        bend = 0.7 * np.sin(garment.neutral_mm @ across / 45 + phase[0])
+        folds += 0.5 - np.abs(np.sin(garment.neutral_mm @ direction / rng.uniform(22, 45) + bend + phase[1]))
+    cloth += (CLOTH_MM + FOLD_MM * garment.free * folds)[:, None] * _normals(
+        cloth.astype(np.float32), garment.cloth_triangles, _incidence(garment.cloth_triangles, len(cloth))
+    )
+    off = ((cloth - close) * outward).sum(axis=1)
+    cloth += (np.clip(off, garment.least_mm, LOOSEST_MM) - off)[:, None] * outward
+    hem = close[garment.hem] + HEM_MM * outward[garment.hem]
+    collar = garment.collar @ (cloth + COLLAR_MM * outward)
+    return np.concatenate([cloth, hem, collar]).astype(np.float32)
+
+
+@cache
+def _thighs() -> tuple[Floats32, Ints, sparse.csr_matrix]:
+    """Two thighs in trousers as rounded tubes: vertices against the hips in the car's axes, triangles, incidence."""
+    stations = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, 18))
+    along, around = np.meshgrid(stations, np.linspace(0, 2 * np.pi, 20, endpoint=False), indexing="ij")
+    rounding = np.sqrt(1 - np.clip((np.abs(2 * along - 1) - 0.75) / 0.25, 0, 1) ** 2)
+    radius = rounding * (THIGH_MM[0] + along * (THIGH_MM[1] - THIGH_MM[0]))
+    ring = np.stack([radius * np.cos(around), radius * np.sin(around), np.zeros_like(radius)], axis=-1)
+    cells = np.arange(along.size).reshape(along.shape)
+    a, b = cells[:-1], cells[1:]
+    c, d = np.roll(b, -1, axis=1), np.roll(a, -1, axis=1)
+    tube = np.concatenate([np.stack([a, d, b], axis=-1).reshape(-1, 3), np.stack([d, c, b], axis=-1).reshape(-1, 3)])
+    start, way = np.array(THIGH_START_MM), np.array(THIGH_END_MM) - THIGH_START_MM
+    right = (ring + start + along[..., None] * way).reshape(-1, 3)
+    left = (ring + start + along[..., None] * way).reshape(-1, 3) * [-1, 1, 1]
+    triangles = np.concatenate([tube, tube[:, ::-1] + len(right)]).astype(np.int32)
+    vertices = np.concatenate([right, left]).astype(np.float32)
+    return vertices, triangles, _incidence(triangles, len(vertices))
 
 
 @cache
@@ -701,8 +767,8 @@ def _below_neckline(skin: Floats, kind: Neckline) -> Floats:
         line += front * 75 * np.clip(1 - np.abs(x) / 45, 0, 1) - 16
     shoulder = np.hypot(x, z - 10) - 78
     if kind == "scoop":
-        return y - line
-    return np.maximum(y - line, np.minimum.reduce([shoulder, 0.8 * (y + 45), 45 - z]))
+        return np.asarray(y - line)
+    return np.asarray(np.maximum(y - line, np.minimum.reduce([shoulder, 0.8 * (y + 45), 45 - z])))
 
 
 def _inside_sleeve(skin: Floats, share: float) -> Floats:
@@ -781,19 +847,27 @@ def _neighbours(triangles: Ints, count: int) -> sparse.csr_matrix:
     return (0.5 * sparse.identity(count) + 0.5 * mean).tocsr()
 
 
-def _eighth_power(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    for _ in range(3):
-        matrix = matrix @ matrix
-        matrix.data[np.abs(matrix.data) < 1e-4] = 0
-        matrix.eliminate_zeros()
-    return sparse.diags(1 / np.asarray(matrix.sum(axis=1)).ravel()) @ matrix
+def _hanging(place: Floats, triangles: Ints, sleeves: Floats) -> sparse.csr_matrix:
+    """Gaussian means of cloth over its neighbourhood, by area; sleeves, which hardly hang, stay."""
+    a, b, c = (place[triangles[:, k]] for k in range(3))
+    area = np.bincount(
+        triangles.ravel(), np.repeat(np.linalg.norm(np.cross(b - a, c - a), axis=1), 3), minlength=len(place)
+    )
+    torso = np.flatnonzero(sleeves < 0.3)
+    tree = cKDTree(place[torso])
+    near = tree.sparse_distance_matrix(tree, 2.2 * HANG_MM, output_type="coo_matrix")
+    weight = np.exp(-0.5 * (near.data / HANG_MM) ** 2) * area[torso[near.col]]
+    kernel = sparse.csr_matrix((weight, (torso[near.row], torso[near.col])), shape=(len(place), len(place)))
+    total = np.asarray(kernel.sum(axis=1)).ravel()
+    keep = np.where(total > 0, _smoothstep(sleeves / 0.3), 1)
+    return (sparse.diags((1 - keep) / np.maximum(total, 1e-12)) @ kernel + sparse.diags(keep)).tocsr()
 
 
 def _rim(triangles: Ints) -> Ints:
     """Directed edges (e, 2) that belong to one triangle alone."""
     sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     _, first, times = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
-    return sides[first[times == 1]]
+    return np.asarray(sides[first[times == 1]])
 
 
 def _band(rim: Ints, vertices: Ints, first: int) -> Ints:
@@ -819,8 +893,8 @@ REACH = 0.995
 """An arm straightens no further than this share of its length."""
 SHRUG_DEG = 14.0
 """How far a shoulder goes towards what the arm cannot reach."""
-ELBOW = (0.55, 0.8, -0.25)
-"""Where elbows point: outward, down, back."""
+ELBOW, ELBOW_RAISED = np.array([0.55, 0.8, -0.25]), np.array([0.35, 0.7, 0.75])
+"""Where elbows point, outward, down and forward, with the hand low and with the hand at the face."""
 LAP_MM = (95.0, -70.0, 270.0)
 """A resting wrist against the hips: outward, down, forward."""
 KNUCKLES_DEG, MIDDLE_DEG, TIP_DEG = (-8.0, 78.0), (-8.0, 92.0), (-4.0, 60.0)
@@ -907,17 +981,16 @@ class Body:
         """Shape the body. Raises KeyError if `person.shape` names a target that the assets lack."""
         rest, points, base, self.eye_centres_mm, self._scale = _rest(person)
         self.rest_mm, self.neutral_mm = rest.astype(np.float32), neutral_mm()
-        self._mouth_mm = (_mouth().refine @ base).astype(np.float32)
-        self._lids = tuple(
-            Lids(rest, self.eye_centres_mm[eye], eye, person.lid_opening_mm) for eye in (LEFT, RIGHT)
-        )
+        mouth = _mouth()
+        self._mouth_mm = (mouth.refine @ base * TEETH_SCALE + TEETH_MM + mouth.shift_mm).astype(np.float32)
+        self._lids = tuple(Lids(rest, self.eye_centres_mm[eye], eye, person.lid_opening_mm) for eye in (LEFT, RIGHT))
         self._joints = {bone: points[k] for k, bone in enumerate(assets.BONES)}
         self._hands = tuple(_Hand(points, side) for side in SIDES)
         habit = np.random.default_rng([person.seed, 5])
         neckline = tuple(NECKLINES)[habit.choice(len(NECKLINES), p=list(NECKLINES.values()))]
         sleeve = tuple(SLEEVES)[habit.choice(3, p=[0.4, 0.12, 0.48])]
         self._garment = _garment(neckline, sleeve)
-        self._drape_mm = _drape(self._garment, rest, habit)
+        self._cloth_mm = _dressed(self._garment, rest, habit)
         self.triangles = self._garment.skin_triangles
         rings = topology().rings.min(axis=0)
         self.masks = {
@@ -925,39 +998,44 @@ class Body:
             "clothes": self._garment.cover,
             "conjunctiva": (rings < MARGIN_RING - 1).astype(np.float32),
         }
-        self._cloth = Surface(person.clothes_rgb, infrared=float(habit.uniform(0.25, 0.7)), roughness=0.9, specular=0.02)
+        self._cloth = Surface((1.0, 1.0, 1.0), infrared=float(habit.uniform(0.25, 0.7)), roughness=0.9, specular=0.02)
+        trousers = TROUSERS_RGB[habit.choice(len(TROUSERS_RGB))]
+        self._cloth_rgb = np.empty((len(self._cloth_mm) + len(_thighs()[0]), 3), np.float32)
+        self._cloth_rgb[: len(self._cloth_mm)] = person.clothes_rgb
+        self._cloth_rgb[len(self._cloth_mm) :] = trousers
         upright = self._bones(rotation_x(RECLINE_DEG), np.eye(3), (None, None))
         self._hips_mm = -upright["head"].apply(np.zeros(3)) + upright["root"].apply(self._joints["root"])
 
     def pose(self, posture: Posture) -> PosedBody:
         """The body in a posture."""
         local, mouth = self.rest_mm.copy(), self._mouth_mm.copy()
-        self._express(local, mouth, {**posture.expression, "jawOpen": posture.jaw_open})
+        jaw = JAW_SHUT + (JAW_WIDE - JAW_SHUT) * float(np.clip(posture.jaw_open, 0, 1))
+        self._express(local, mouth, {**posture.expression, "jawOpen": jaw})
         for eye, lids in enumerate(self._lids):
             around = lid_map(eye)
             moved = lids.moved(
                 posture.eye_elevation_deg[eye],
                 posture.eye_azimuth_deg[eye],
                 float(np.clip(posture.lid_closure[eye], 0, 1)),
-                *(posture.expression.get(f"{unit_}{('Left', 'Right')[eye]}", 0.0) for unit_ in ("eyeWide", "eyeSquint")),
+                *(
+                    posture.expression.get(f"{unit_}{('Left', 'Right')[eye]}", 0.0)
+                    for unit_ in ("eyeWide", "eyeSquint")
+                ),
             )
             local[around.skin] += (moved - self.rest_mm[around.skin]).astype(np.float32)
         bones = self._place(posture)
         skin = _skinned(local, topology().weights, bones)
-        normals = _normals(skin, topology().triangles)
+        normals = _normals(skin, topology().triangles, topology().incidence)
         head = bones["head"]
         centres = head.apply(self.eye_centres_mm)
         mouth_car = head.apply(mouth).astype(np.float32)
-        cloth = self._garment.from_skin @ skin + self._drape_mm[:, None] * (self._garment.from_skin @ normals)
         return PosedBody(
             skin=Mesh(skin, self.triangles, normals, Surface((1.0, 1.0, 1.0), 1.0, 0.5), Part.SKIN),
-            clothes=Mesh(
-                cloth, self._garment.triangles, _normals(cloth, self._garment.triangles), self._cloth, Part.CLOTHES
-            ),
+            clothes=self._clothes(bones),
             teeth=Mesh(
                 mouth_car,
                 _mouth().triangles,
-                _normals(mouth_car, _mouth().triangles),
+                _normals(mouth_car, _mouth().triangles, _mouth().incidence),
                 Surface((1.0, 1.0, 1.0), 0.6, 0.3),
                 Part.SKIN,
                 _mouth().colours,
@@ -966,6 +1044,20 @@ class Body:
             lid_margins_mm=np.stack([_margins(skin, eye) for eye in (LEFT, RIGHT)]),
             head_rotation=posture.head_rotation,
             head_origin_mm=np.asarray(posture.eye_mid_mm, dtype=np.float64),
+        )
+
+    def _clothes(self, bones: "dict[str, _Bone]") -> Mesh:
+        garment, (thighs, sides, thigh_incidence) = self._garment, _thighs()
+        cloth = _skinned(self._cloth_mm, garment.weights, bones)
+        legs = thighs * np.float32(self._scale) + bones["root"].apply(self._joints["root"]).astype(np.float32)
+        normals = _normals(cloth, garment.triangles, garment.incidence), _normals(legs, sides, thigh_incidence)
+        return Mesh(
+            np.concatenate([cloth, legs]),
+            np.concatenate([garment.triangles, sides + np.int32(len(cloth))]),
+            np.concatenate(normals),
+            self._cloth,
+            Part.CLOTHES,
+            self._cloth_rgb,
         )
 
     def _express(self, skin: Floats32, mouth: Floats32, weights: Mapping[str, float]) -> None:
@@ -1026,7 +1118,9 @@ class Body:
         girdle = chest.joined(clavicle, _shrug(chest, clavicle, shoulder, goal, upper + fore) @ chest.rotation)
         start = girdle.apply(shoulder)
         outward = np.array([-1 if side == LEFT else 1, 1, 1])
-        bent, end = _bend(start, goal, upper, fore, chest.rotation @ (outward * ELBOW))
+        raised = float(_smoothstep((start[1] - goal[1] + 250) / 250))
+        pole = outward * ((1 - raised) * ELBOW + raised * ELBOW_RAISED)
+        bent, end = _bend(start, goal, upper, fore, chest.rotation @ pole)
         rest = _arm_frames(shoulder, elbow, wrist)
         frames = _arm_frames(start, bent, end)
         upperarm = girdle.joined(shoulder, frames[0] @ rest[0].T)
@@ -1140,15 +1234,21 @@ def _skinned(points: Floats32, weights: sparse.csr_matrix, bones: Mapping[str, _
     return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], points) + blended[:, :, 3])
 
 
-def _normals(vertices: Floats32, triangles: Ints) -> Floats32:
+def _incidence(triangles: Ints, count: int) -> sparse.csr_matrix:
+    """(count, m) of ones where a triangle has a vertex: adds up what belongs to the triangles around each vertex."""
+    rows, columns = triangles.ravel(), np.repeat(np.arange(len(triangles)), 3)
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(count, len(triangles)))
+
+
+def _normals(vertices: Floats32, triangles: Ints, incidence: sparse.csr_matrix) -> Floats32:
     """Unit normals of vertices, each triangle counted by its area."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    normals = np.stack(
-        [sum(np.bincount(triangles[:, k], faces[:, axis], len(vertices)) for k in range(3)) for axis in range(3)], axis=1
-    )
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.where(length > 1e-12, normals / np.maximum(length, 1e-12), [0, 0, 1]).astype(np.float32)
+    corner = vertices[triangles[:, 0]]
+    p, q = (vertices[triangles[:, 1]] - corner).T, (vertices[triangles[:, 2]] - corner).T
+    across = np.stack([p[1] * q[2] - p[2] * q[1], p[2] * q[0] - p[0] * q[2], p[0] * q[1] - p[1] * q[0]], axis=1)
+    normals = incidence @ across
+    length = np.sqrt((normals * normals).sum(axis=1, keepdims=True))
+    normals[length[:, 0] < 1e-12] = [0, 0, 1]
+    return np.asarray(normals / np.maximum(length, 1e-12), np.float32)
 
 
 def _margins(skin: Floats32, eye: int) -> Floats:

@@ -4,11 +4,14 @@ A drive depends on the set's seed and its own number alone: the same whatever th
 the set is. Drivers of different seeds are different people.
 """
 
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from dashgaze.errors import InputError
 from dashgaze.training.synth.records import LightKind, Mount
 from dashgaze.zones import HandOfDrive
 
@@ -20,6 +23,7 @@ Style = Literal["attentive", "ordinary", "drowsy", "distraction_demo"]
 Choice = TypeVar("Choice", bound=str)
 
 MAX_SEED = 2**31 - 1
+MAX_SESSIONS = 100_000
 BLOCK = 8
 """Of so many sessions in a row..."""
 RECURRING = 2
@@ -57,10 +61,10 @@ class DrivePlan:
 
 @dataclass(frozen=True, slots=True)
 class SetPlan:
-    """A set of drives."""
+    """A set of drives; `farm.Plan`."""
 
-    seed: int
     sessions: int
+    seed: int
     duration_s: float = 30.0
     rate_hz: float = 1.0
     style: Style = "ordinary"
@@ -69,6 +73,38 @@ class SetPlan:
     light: LightKind | None = None
     """All drives in this light; None mixes as `LIGHTS` says."""
     masks: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What the set holds."""
+        return "drives"
+
+    def settings(self) -> dict[str, Any]:
+        """What must stay the same when the set is resumed or made larger."""
+        return {name: value for name, value in asdict(self).items() if name != "sessions"}
+
+    def check(self) -> None:
+        """Raise InputError for the first value that makes no sense."""
+        check_limits(
+            {
+                "--sessions": (self.sessions, 1, MAX_SESSIONS),
+                "--seed": (self.seed, 0, MAX_SEED),
+                "--duration": (self.duration_s, 1, 3600),
+                "--rate": (self.rate_hz, 0.1, 60),
+            }
+        )
+        if self.frames(0) < 1:
+            raise InputError("--duration and --rate", "give less than one frame", "make one of them larger")
+
+    def frames(self, number: int) -> int:
+        """Frames of session `number`: the same for all."""
+        return round(self.duration_s * self.rate_hz)
+
+    def write(self, number: int, path: Path, tick: Callable[[], None]) -> None:
+        """Render session `number` into `path`; `tick` is called after each frame."""
+        from dashgaze.training.synth.film import write_drive  # OpenGL is for workers
+
+        write_drive(self.drive(number), path, self.masks, tick)
 
     def drive(self, number: int) -> DrivePlan:
         """Plan drive `number` of the set, 0 to sessions - 1."""
@@ -100,6 +136,13 @@ class SetPlan:
             duration_s=self.duration_s,
             rate_hz=self.rate_hz,
         )
+
+
+def check_limits(limits: Mapping[str, tuple[float, float, float]]) -> None:
+    """Raise InputError for the first option whose value lies outside its lowest and highest."""
+    for option, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise InputError(option, f"is {value:g}", f"use {low:g} to {high:g}")
 
 
 def seed_of(set_seed: int, driver: int) -> int:

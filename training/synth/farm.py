@@ -1,6 +1,6 @@
-"""Renders a set of drives in several processes: resumable, and the same whatever their number.
+"""Renders a set of sessions in several processes: resumable, and the same whatever their number.
 
-`OUT/set.json` says what the set is; each drive is a session folder beside it that appears when it is complete. A run
+`OUT/set.json` says what the set is; each session is a folder beside it that appears when it is complete. A run
 goes on where an earlier one ended, however it ended, and may make the set larger.
 """
 
@@ -9,57 +9,75 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dashgaze.errors import DashgazeError, InputError
 from dashgaze.session import Record, read_record, write_record
 from dashgaze.tables import write_failure
-from dashgaze.training.synth.drives import MAX_SEED, DrivePlan, SetPlan, Style
-from dashgaze.training.synth.records import LightKind
+from dashgaze.training.synth.drives import check_limits
 
 SET_FILE = "set.json"
 ONE_THREAD = ("LP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Mesa's rasteriser and numpy: processes share the cores, threads on top of them only get in each other's way."""
 
 
+class Plan(Protocol):
+    """A set to be rendered: `drives.SetPlan` or `stills.StillsPlan`."""
+
+    @property
+    def kind(self) -> str:
+        """What the set holds."""
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions."""
+
+    def settings(self) -> dict[str, Any]:
+        """What must stay the same when the set is resumed or made larger."""
+
+    def check(self) -> None:
+        """Raise InputError for the first value that makes no sense."""
+
+    def frames(self, number: int) -> int:
+        """Frames of a session."""
+
+    def write(self, number: int, path: Path, tick: Callable[[], None]) -> None:
+        """Render a session; `tick` is called after each frame."""
+
+
 class SetRecord(Record):
     """`set.json`: what must stay the same when a set is resumed or made larger."""
 
     schema_version: Literal[1] = 1
-    seed: int
-    duration_s: float
-    rate_hz: float
-    style: Style
-    recurring: bool
-    light: LightKind | None
-    masks: bool
+    kind: str
+    settings: dict[str, int | float | str | bool | None]
 
 
 class Progress(Protocol):
     """Is told how a set comes along."""
 
-    def start(self, drives: int, done: int, frames: int) -> None:
-        """Begin: so many drives, of which so many are there already; frames that are still to be rendered."""
+    def start(self, sessions: int, done: int, frames: int) -> None:
+        """Begin: so many sessions, of which so many are there already; frames that are still to be rendered."""
 
     def frame(self) -> None:
         """One more frame is rendered."""
 
-    def drive(self) -> None:
-        """One more drive is complete."""
+    def session(self) -> None:
+        """One more session is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run did."""
 
-    drives: int
+    sessions: int
     """Rendered in this run."""
     frames: int
     seconds: float
@@ -74,53 +92,42 @@ class Outcome:
         return f"{self.frames} frames in {self.seconds:.0f} s, {rate}, {self.peak_rss_mb:.0f} MB a worker"
 
 
-def render_set(plan: SetPlan, out: Path, workers: int, progress: Progress) -> Outcome:
+def render_set(plan: Plan, out: Path, workers: int, progress: Progress) -> Outcome:
     """Render what is missing of a set into `out/NUMBER/`, one session each.
 
     Raises InputError for a plan that makes no sense or an `out` that holds something else; DashgazeError if rendering
-    is impossible here, the disk is full or a worker was killed. Complete drives stay in each case.
+    is impossible here, the disk is full or a worker was killed. Complete sessions stay in each case.
     """
-    check_plan(plan, workers)
+    plan.check()
+    check_limits({"--workers": (workers, 1, 1024)})
     _open_set(plan, out)
     places = [out / f"{number:05d}" for number in range(plan.sessions)]
     missing = [number for number, place in enumerate(places) if not place.exists()]
-    frames = round(plan.duration_s * plan.rate_hz)
-    progress.start(plan.sessions, plan.sessions - len(missing), frames * len(missing))
+    frames = sum(plan.frames(number) for number in missing)
+    progress.start(plan.sessions, plan.sessions - len(missing), frames)
     started = time.monotonic()
     peaks_mb = []
     if missing:
         with _workers(min(workers, len(missing)), progress) as pool:
-            jobs = [pool.submit(_render, plan.drive(number), places[number], plan.masks) for number in missing]
+            jobs = [pool.submit(_render, plan, number, places[number]) for number in missing]
             for job in jobs:
-                job.add_done_callback(
-                    lambda ended: None if ended.cancelled() or ended.exception() else progress.drive()
-                )
+                job.add_done_callback(lambda ended: _count(ended, progress))
             done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in waiting:
                 job.cancel()
             peaks_mb = [job.result() for job in done]
-    return Outcome(len(missing), frames * len(missing), time.monotonic() - started, max(peaks_mb, default=0.0))
+    return Outcome(len(missing), frames, time.monotonic() - started, max(peaks_mb, default=0.0))
 
 
-def check_plan(plan: SetPlan, workers: int) -> None:
-    """Raise InputError for the first value of a plan that makes no sense."""
-    limits: dict[str, tuple[float, float, float]] = {
-        "--sessions": (plan.sessions, 1, 100_000),
-        "--seed": (plan.seed, 0, MAX_SEED),
-        "--duration": (plan.duration_s, 1, 3600),
-        "--rate": (plan.rate_hz, 0.1, 60),
-        "--workers": (workers, 1, 1024),
-    }
-    for option, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise InputError(option, f"is {value:g}", f"use {low:g} to {high:g}")
-    if plan.duration_s * plan.rate_hz < 1:
-        raise InputError("--duration and --rate", "give less than one frame", "make one of them larger")
+def _count(job: "Future[float]", progress: Progress) -> None:
+    if not job.cancelled() and job.exception() is None:
+        progress.session()
 
 
-def _open_set(plan: SetPlan, out: Path) -> None:
+def _open_set(plan: Plan, out: Path) -> None:
     """Make `out` this plan's set, or see that it is already."""
-    record = SetRecord(**{name: getattr(plan, name) for name in SetRecord.model_fields if name != "schema_version"})
+    settings = plan.settings()
+    record = SetRecord(kind=plan.kind, settings=settings)
     file = out / SET_FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -131,11 +138,13 @@ def _open_set(plan: SetPlan, out: Path) -> None:
     except OSError as error:
         raise write_failure(out, error) from error
     there = read_record(file, SetRecord)
-    for name in SetRecord.model_fields:
-        if getattr(there, name) != getattr(record, name):
+    if there.kind != plan.kind:
+        raise InputError(f"{file}, kind", f"is {there.kind}, not {plan.kind}", "choose another folder")
+    for name, value in settings.items():
+        if there.settings.get(name) != value:
             raise InputError(
                 f"{file}, {name}",
-                f"is {getattr(there, name)}, but {getattr(record, name)} is asked for",
+                f"is {there.settings.get(name)}, but {value} is asked for",
                 "use the same settings to go on, or another folder",
             )
 
@@ -203,13 +212,12 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _render(plan: DrivePlan, place: Path, masks: bool) -> float:
-    """Render one drive in a worker; returns the worker's peak of memory in MB."""
-    from dashgaze.training.synth.film import write_drive
+def _render(plan: Plan, number: int, place: Path) -> float:
+    """Render one session in a worker; returns the worker's peak of memory in MB."""
 
     def tick() -> None:
         if _ticks is not None:
             _ticks.put(1)
 
-    write_drive(plan, place, masks, tick)
+    plan.write(number, place, tick)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

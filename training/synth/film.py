@@ -64,7 +64,7 @@ class Shot:
 
 
 class Film:
-    """One drive; `shots()` plays it. """
+    """One drive; `shots()` plays it."""
 
     def __init__(self, plan: DrivePlan) -> None:
         self.plan = plan
@@ -123,7 +123,9 @@ class Film:
         """Film every frame of the drive, in order."""
         with ExitStack() as stack:
             renderer = stack.enter_context(Renderer(self._pinhole.size_px))
-            road_renderer = stack.enter_context(RoadRenderer(renderer._stage.context, size_px=self._road_pinhole.size_px))
+            road_renderer = stack.enter_context(
+                RoadRenderer(renderer._stage.context, size_px=self._road_pinhole.size_px)
+            )
             renderer.load("driver", self._actor.likeness)
             riders = self._riders(renderer)
             exposures: tuple[Exposure | None, Exposure | None] = None, None
@@ -344,7 +346,9 @@ def write_drive(plan: DrivePlan, path: Path, masks: bool, tick: Callable[[], Non
             name: videos.enter_context(write_video(session.folder / f"{name}.mp4", camera.size_px, film.crf))
             for name, camera in (("driver", film.rig.driver.camera), ("road", film.rig.road.camera))
         }
-        frames, truths, objects = [], [], []
+        frames: list[Row] = []
+        truths: list[Row] = []
+        objects: list[Row] = []
         for shot in film.shots():
             writers["driver"].write(shot.driver, shot.t_s)
             writers["road"].write(shot.road, shot.t_s)

@@ -1,14 +1,17 @@
 """OpenGL without a screen."""
 
+from typing import Any
+
 import moderngl
 
 from dashgaze.errors import DashgazeError
 
 
 def create_context() -> moderngl.Context:
-    """Make a context through EGL, on the processor where there is no graphics card; raises DashgazeError if none can be."""
+    """Make a context through EGL, on the processor where there is no graphics card; else raises DashgazeError."""
+    settings: dict[str, Any] = {"standalone": True, "backend": "egl"}
     try:
-        context = moderngl.create_standalone_context(backend="egl")
+        context = moderngl.create_context(**settings)
     except Exception as error:  # moderngl raises plain Exception, ctypes OSError
         raise DashgazeError(
             "OpenGL",

@@ -29,6 +29,8 @@ UNDERCOAT_RIBBONS = 700
 EYE_CONE_DEG = 42.0
 """No hair of the head comes nearer to the line straight out of an eye."""
 GREY: Rgb = (0.40, 0.39, 0.37)
+TUCKED_IN_MM = -38.0
+"""Hair that would come out from under a hat further forward is tucked in."""
 CENTRE_MM = np.array([0.0, -10.0, -70.0], np.float32)
 """Middle of the mean head's skull: hairlines are curves of elevation over azimuth around it."""
 MM_PER_DEG = 1.6
@@ -117,9 +119,9 @@ def strands(person: Person, body: Body) -> Strands | None:
     falls = cut.top_mm > LONG_MM and cut.tail == "none"
     surface = HeadSurface(body, ears=falls and not cut.tucked)
     if falls and texture.wavelength_mm < 70 and texture.wave_mm > 2:
-        cut = replace(cut, pieces=4 if texture.wavelength_mm < 40 else 3, points=10, width_mm=cut.width_mm + 0.2)
+        cut = replace(cut, pieces=5 if texture.wavelength_mm < 40 else 3, points=10, width_mm=cut.width_mm + 0.2)
     budget = MOST_RIBBONS - (BEARD_RIBBONS if person.facial_hair in _BEARDED else 0)
-    if texture.kinky and cut.tail == "none" and cut.lift_mm > 6:
+    if texture.kinky and person.hair_style in ("short", "medium", "long"):
         cut = replace(cut, pieces=1)
         return _finished(person, body, fit, _cloud(person, body, surface, cut, budget, rng), cut, rng)
     under = UNDERCOAT_RIBBONS if cut.top_mm > 20 else 0
@@ -132,7 +134,9 @@ def strands(person: Person, body: Body) -> Strands | None:
     finished = _finished(person, body, fit, grown, cut, rng)
     if not under:
         return finished
-    low = _finished(person, body, fit, _undercoat(person, body, surface, fit, cut, under, rng), replace(cut, pieces=1), rng)
+    low = _finished(
+        person, body, fit, _undercoat(person, body, surface, fit, cut, under, rng), replace(cut, pieces=1), rng
+    )
     return low if finished is None else finished if low is None else _joined(finished, low)
 
 
@@ -242,7 +246,7 @@ def cut_of(person: Person, rng: Rng) -> Cut:
         case "bald":
             return Cut("whorl", 10 + 14 * long, 10 + 14 * long, 4, erect=0.2, width_mm=1.0, points=6)
         case "shaved":
-            return Cut("whorl", 2.5 + 5 * long, 2 + 3 * long, 1.2, erect=0.45, width_mm=0.95, points=6, cling=0)
+            return Cut("whorl", 3 + 5 * long, 2.5 + 3 * long, 1.2, erect=0.3, width_mm=1.1, points=6, cling=0)
         case "short" if woman:  # pixie
             flow: Flow = "forward" if pick < 0.5 else "parted"
             top, side = 60 + 35 * long, 38 + 25 * long
@@ -289,7 +293,7 @@ def _short_cut(pick: float, long: float, parting: float) -> Cut:
     if pick < 0.46:
         return Cut("back", 50 + 35 * long, side, 19 + 8 * long, erect=0.6, turn=0.33)
     if pick < 0.66:
-        return Cut("up", 13 + 14 * long, 6 + 7 * long, 5, erect=0.75, turn=0.12, cling=0, width_mm=1.2, points=6)
+        return Cut("up", 13 + 14 * long, 7 + 7 * long, 5, erect=0.6, turn=0.16, cling=0, width_mm=1.5, points=6)
     if pick < 0.82:
         return Cut("forward", 45 + 22 * long, side + 8, 13, fringe=True, turn=0.45)
     return Cut("whorl", 32 + 22 * long, side + 4, 20, erect=0.55, turn=0.3, cling=0.25)
@@ -311,7 +315,7 @@ def texture_of(person: Person, rng: Rng) -> Texture:
         return Texture(1.2, 80.0, 0.2, 1.4, 0.5)
     if kind < 0.8:
         return Texture(5.0, 62.0, 0.4, 1.8, 0.55)
-    return Texture(6.0, 30.0, 0.9, 2.2, 0.65)
+    return Texture(6.5, 35.0, 0.9, 2.2, 0.6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -402,7 +406,9 @@ def _grown(
     steps = int(np.clip(np.percentile(length, 95) / 12, 7, 30))
     step = (length / (steps - 1)).astype(np.float32)[:, None]
     field = _Field(cut, fit, roots, rng)
-    heading = _unit(roots.normals * cut.erect + (1 - cut.erect) * field.at(roots.points, roots.normals, np.zeros(number)))
+    heading = _unit(
+        roots.normals * cut.erect + (1 - cut.erect) * field.at(roots.points, roots.normals, np.zeros(number))
+    )
     heading = _unit(heading + rng.normal(0, 0.12, (number, 3)))
     points = [roots.points.astype(np.float32)]
     height, normals = np.zeros(number, np.float32), roots.normals
@@ -516,7 +522,8 @@ def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Tex
     t = np.linspace(0, 1, curves.shape[1], dtype=np.float32)[None, :, None]
     apart = (roots.points - roots.points[own])[:, None] * 0.35
     falls = cut.top_mm > LONG_MM
-    together = texture.clump * rng.uniform(0.2 if falls else 0.4, 0.8 if falls else 1.2, (number, 1, 1)) * t**1.5
+    most = 0.4 if cut.flow == "gathered" else 0.8 if falls else 1.1
+    together = texture.clump * rng.uniform(0.1, most, (number, 1, 1)) * t**1.5
     same = np.linalg.norm(curves[:, -1] - curves[own, -1], axis=1) < 40
     curves = curves + np.where(same[:, None, None], np.minimum(together, 0.9), 0) * (curves[own] + apart - curves)
     points = _resampled(curves, cut.pieces * (cut.points - 1) + 1)
@@ -528,7 +535,7 @@ def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Tex
     depth = depth_in_hairline_mm(person, roots.neutral)
     grey = np.clip(person.grey * (1 + 0.5 * (depth < 25)), 0, 1)
     colours, infrared = _colours(person, number, rng, grey=grey)
-    thin = 0.55 + 0.45 * _smooth(0, 14, depth)
+    thin = 0.65 + 0.35 * _smooth(0, 14, depth)
     taper = _taper(points.shape[1])
     if cut.top_mm > LONG_MM:
         taper = np.interp(np.linspace(0, 1, points.shape[1]), [0, 0.1, 0.35, 0.8, 1], [0.6, 0.85, 1.1, 1.25, 0.5])
@@ -537,12 +544,10 @@ def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Tex
     return _strands(points, widths, colours, infrared)
 
 
-def _undercoat(
-    person: Person, body: Body, surface: HeadSurface, fit: Fit, cut: Cut, number: int, rng: Rng
-) -> Strands:
+def _undercoat(person: Person, body: Body, surface: HeadSurface, fit: Fit, cut: Cut, number: int, rng: Rng) -> Strands:
     """Broad short locks flat on the scalp, most of them at the parting: no bare skin shines through."""
     depth = depth_in_hairline_mm(person, body.neutral_mm)
-    density = _scalp_density(person, body, cut) * (0.3 + 0.7 * _smooth(10, 0, depth))
+    density = _scalp_density(person, body, cut) * _smooth(3, 8, depth)
     if cut.flow == "parted":
         _, elevation = _angles_deg(body.neutral_mm)
         density *= 1 + 9 * (np.abs(body.rest_mm[:, 0] - cut.parting_mm) < 12) * (elevation > 25)
@@ -626,6 +631,9 @@ def _finished(person: Person, body: Body, fit: Fit, hair: Strands, cut: Cut, rng
     barred = face | _before_an_eye(points, body.eye_centres_mm)
     if cut.top_mm < LONG_MM:
         barred |= _at_ears(flat, body).reshape(number, k)
+    else:
+        throat = (points[..., 1] > 55) & (points[..., 1] < 175) & (np.abs(points[..., 0]) < 46) & (points[..., 2] > -85)
+        barred |= throat
     if cut.ends_mm is not None:
         barred |= points[..., 1] > cut.ends_mm + rng.normal(0, 5, (number, 1)) - 12 * rng.random((number, 1)) ** 3
     ends = np.where(barred.any(1), barred.argmax(1) - 1.0 + 0.4 * rng.random(number), k - 1.0)
@@ -634,6 +642,8 @@ def _finished(person: Person, body: Body, fit: Fit, hair: Strands, cut: Cut, rng
         under = under_headwear(person, body, flat).reshape(number, k)
         out = ~under
         starts = np.where(out.any(1), out.argmax(1), k).astype(float)
+        emerges = points[np.arange(number), np.minimum(starts.astype(int), k - 1)]
+        starts[(starts > 0) & (emerges[:, 2] > TUCKED_IN_MM)] = k
         later = under & (np.arange(k) > starts[:, None])
         ends = np.minimum(ends, np.where(later.any(1), later.argmax(1) - 1.0, k - 1.0))
     kept = ends - starts >= 0.35
@@ -683,8 +693,8 @@ def _beard_area(kind: str, neutral: Array, masks: dict[str, Array]) -> Array:
     elif kind == "goatee":
         area = np.maximum(moustache, np.maximum(chin, 0.7 * around)) * (z > -25)
     else:
-        cheek = np.interp(x, [corner, corner + 12, 56, 64, 70], [mouth - 12, mouth - 4, 36, 6, -8])
-        jaw = _smooth(-3, 6, y - cheek) * _smooth(mouth + 58, mouth + 40, y - 0.35 * np.maximum(z, -40))
+        cheek = np.interp(x, [corner, corner + 12, 56, 64, 70], [mouth - 8, mouth + 4, 46, 18, -6])
+        jaw = _smooth(-2, 9, y - cheek) * _smooth(mouth + 58, mouth + 40, y - 0.35 * np.maximum(z, -40))
         area = np.maximum.reduce([moustache, chin, around * 1.0, jaw * (x > corner - 4)])
     return (area * skin * (neutral[:, 1] > -10)).astype(np.float32)
 

@@ -156,7 +156,7 @@ def face_visible_share(face: Face, view: PlacedCamera, parts: NDArray[np.uint8])
 def _parts_at(parts: NDArray[np.uint8], pixels: Floats) -> NDArray[np.uint8]:
     """Label at pixels (n, 2); NOTHING outside the picture."""
     height, width = parts.shape
-    inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=1)
+    inside = np.all((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5)), axis=1)
     x, y = np.rint(np.where(inside[:, None], pixels, 0)).astype(int).T
     return np.where(inside, parts[y, x], Part.NOTHING).astype(np.uint8)
 

@@ -29,9 +29,9 @@ CARS_PER_M: dict[RoadType, float] = {"urban": 1 / 90, "rural": 1 / 400, "motorwa
 SIGHT_M = 120.0
 SKIES: dict[LightKind, dict[str, float]] = {
     "day": {"city": 0.36, "forest": 0.34, "sunrise": 0.2, "courtyard": 0.1},
-    "overcast": {"city": 0.5, "forest": 0.26, "courtyard": 0.16, "studio": 0.08},
-    "dusk": {"sunset": 0.6, "sunrise": 0.2, "night": 0.1, "interior": 0.1},
-    "night": {"night": 0.85, "interior": 0.15},
+    "overcast": {"city": 0.52, "forest": 0.32, "courtyard": 0.16},
+    "dusk": {"sunset": 0.7, "sunrise": 0.2, "city": 0.1},
+    "night": {"night": 0.9, "interior": 0.06, "studio": 0.04},  # the last two: car parks and tunnels
     "infrared": {"night": 0.8, "city": 0.1, "forest": 0.1},
 }
 SUN_AT_DEG: dict[str, tuple[float, float]] = {
@@ -179,7 +179,7 @@ def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, window
         "day": rng.uniform(0.8, 1.3),
         "overcast": rng.uniform(0.5, 1.2),
         "dusk": rng.uniform(0.12, 0.45),
-        "night": rng.uniform(0.015, 0.06),
+        "night": rng.uniform(0.004, 0.02) if environment == "night" else rng.uniform(0.02, 0.1),
         "infrared": rng.uniform(0.004, 0.05) if environment == "night" else rng.uniform(0.05, 0.3),
     }[kind]
     azimuth, elevation, yaw = _sun_place(rng, environment, windows)
@@ -195,7 +195,7 @@ def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, window
     )
     has_lamps = kind == "night" and rng.random() < LAMPS_SHARE[road_type]
     lamp_colour = SODIUM if rng.random() < 0.45 else LED
-    glow = {"night": rng.uniform(0.002, 0.02), "dusk": rng.uniform(0.0, 0.02)}.get(kind, 0.0)
+    glow = {"night": rng.uniform(0.004, 0.03), "dusk": rng.uniform(0.0, 0.02)}.get(kind, 0.0)
     return _Plan(
         environment=environment,
         yaw_deg=yaw,
@@ -204,8 +204,8 @@ def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, window
         sun_elevation_deg=elevation,
         sun_rgb=_scaled(_sun_colour(elevation), float(strength)),
         trees={"urban": 0.35, "rural": 0.45, "motorway": 0.12}[road_type] * rng.uniform(0.3, 1.6),
-        lamp_rgb=_scaled(lamp_colour, float(rng.uniform(15, 60))) if has_lamps else None,
-        lamp_side_m=float(rng.uniform(1.5, 5) * rng.choice([-1, 1])),
+        lamp_rgb=_scaled(lamp_colour, float(rng.uniform(30, 120))) if has_lamps else None,
+        lamp_side_m=float(rng.uniform(2, 9) * rng.choice([-1, 1])),
         display=float(glow),
     )
 

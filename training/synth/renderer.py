@@ -1,8 +1,8 @@
 """Draws people in a cabin with OpenGL on the processor: linear light and a label image of every frame.
 
-One frame is drawn twice: all of it coarsely, and the people and objects about the driver's head sharper than the
-picture, with an off-centre projection of its own; that is laid over the coarse picture. Anti-aliasing comes from
-averaging the sharp pass, because multisampling is ruinous on llvmpipe.
+One frame is drawn in two passes: the part about the driver's head sharper than the picture, with an off-centre
+projection of its own, and the rest coarsely; the first is pasted into the second with a soft seam. Anti-aliasing comes
+from averaging the sharp pass, because multisampling is ruinous on llvmpipe.
 
 Light has four parts: the sun (shadow maps about the head and of the whole cabin), what the driver's head sees of the
 world through the windows and of the cabin (spherical harmonics for diffuse light, the picture itself for
@@ -31,10 +31,10 @@ from dashgaze.training.synth.records import LEFT, Eye, Light, Mesh, Part, Pictur
 
 SHADERS = Path(__file__).parent / "shaders"
 
-COARSE_SCALE = 0.5
+COARSE_SCALE = 0.75
 """Pixels of the pass of the whole frame, against the picture's."""
-SHARP_SCALE = 1.4
-SHARP_PIXELS = 480_000
+SHARP_SCALE = 1.3
+SHARP_PIXELS = 360_000
 """A head that fills the picture is drawn with so many pixels at most."""
 SEAM_PX = 10
 """Width of the soft edge between the two passes."""
@@ -51,7 +51,7 @@ DARK = 1e-4
 
 MAX_LAMPS = 8
 LID_SAMPLES = 32
-SHADOW_TAPS = 6
+SHADOW_TAPS = 4
 SHARPEST_ROUGH = 0.3
 """Roughness below which reflections are looked up for every pixel instead of every vertex."""
 SURROUNDINGS_PX = (256, 128)
@@ -76,7 +76,7 @@ FRAME = np.dtype(
         ("lamp_mm", "<f4", (MAX_LAMPS, 4)),
         ("lamp_rgb", "<f4", (MAX_LAMPS, 4)),
         ("environment", "<f4", 4),
-        ("bounce", "<f4", 4),
+        ("taps", "<f4", 4),
     ]
 )
 """The uniform block of `frame.glsl`; matrices are stored column by column."""
@@ -247,22 +247,20 @@ class Target:
         self.buffer.clear(viewport=(0, 0, *size_px))
 
     def cover(self, box: Region) -> None:
-        """Let nothing more be drawn in this box."""
-        self.write(colour=False, labels=False)
+        """Let nothing be drawn in this box."""
         self.buffer.clear(depth=0.0, viewport=box)
-        self.write()
 
-    def write(self, colour: bool = True, labels: bool = True) -> None:
-        """What is changed, besides depth, by what is drawn from now on."""
-        self.buffer.color_mask = ((colour,) * 4, (labels,) * 4)
+    def labels(self, write: bool) -> None:
+        """Whether what is drawn from now on changes labels."""
+        self.buffer.color_mask = ((True,) * 4, (write,) * 4)
 
-    def read(self, size_px: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """The first pixels: light and opacity (h, w, 4), labels (h, w)."""
+    def read(self, size_px: tuple[int, int]) -> Picture:
+        """The first pixels."""
         width, height = size_px
         viewport = (0, 0, width, height)
-        colour = np.frombuffer(self.buffer.read(viewport, 4, dtype="f4"), np.float32).reshape(height, width, 4)
+        colour = np.frombuffer(self.buffer.read(viewport, 3, dtype="f4"), np.float32).reshape(height, width, 3)
         parts = np.frombuffer(self.buffer.read(viewport, 1, attachment=1, dtype="u1"), np.uint8)
-        return colour, parts.reshape(height, width)
+        return Picture(colour, parts.reshape(height, width))
 
 
 class ShadowMap:
@@ -305,9 +303,7 @@ class Solid:
             stage.surface, [(vertices, "3f 3f 3f", "position", "normal", "tint")], triangles
         )
         self.depth = context.vertex_array(stage.depth, [(vertices, "3f 24x", "position")], triangles)
-        self.view = context.vertex_array(
-            stage.cabin_view, [(vertices, "3f 12x 3f", "position", "tint")], triangles
-        )
+        self.view = context.vertex_array(stage.cabin_view, [(vertices, "3f 12x 3f", "position", "tint")], triangles)
 
     def release(self) -> None:
         """Free the card's memory."""
@@ -480,7 +476,11 @@ class Stage:
 
     def _program(self, name: str, *flags: str) -> moderngl.Program:
         source = shader_source(name)
-        constants = {"SHADOW_TAPS": SHADOW_TAPS, "LID_SAMPLES": LID_SAMPLES, "SHARPEST_ROUGH": SHARPEST_ROUGH} | dict.fromkeys(flags, 1)
+        constants = {
+            "SHADOW_TAPS": SHADOW_TAPS,
+            "LID_SAMPLES": LID_SAMPLES,
+            "SHARPEST_ROUGH": SHARPEST_ROUGH,
+        } | dict.fromkeys(flags, 1)
         head = "#version 430\n" + "".join(f"#define {key} {value}\n" for key, value in constants.items())
         return self.context.program(head + "#define VERTEX\n" + source, head + source)
 
@@ -511,8 +511,6 @@ class Daylight:
     """(9, 3) spherical harmonics over pi."""
     key_direction: Floats
     key_share: float
-    bounce: Floats
-    """(3,) radiance that a white surface of the cabin sends back."""
 
 
 SURROUNDINGS = equirectangular_directions(SURROUNDINGS_PX)
@@ -550,7 +548,7 @@ def daylight(light: Light, outside: Array, cabin: Array | None, clothes: ArrayLi
     length = float(np.linalg.norm(linear))
     direction = linear / length if length > 1e-9 else np.array([0.0, -1.0, 0.0])
     share = float(np.clip(1.4 * length / max(np.sqrt(3.0) * luminance[0], 1e-9), 0.2, 0.75))
-    return Daylight(picture, coefficients * COSINE_BANDS[:, None], direction, share, bounce)
+    return Daylight(picture, coefficients * COSINE_BANDS[:, None], direction, share)
 
 
 def few(picture: Array) -> Array:
@@ -677,7 +675,7 @@ class Renderer:
         region = scene.focus or self._focus(scene)
         picture = self._draw_coarse(scene, region)
         if region is not None:
-            self._draw_sharp(scene, region, picture)
+            paste(picture, self._draw_sharp(scene, region), region)
         self._forget_unseen()
         return picture
 
@@ -722,7 +720,6 @@ class Renderer:
         frame["lamp_rgb"][: len(lamps), :3] = colours
         yaw = np.radians(light.environment_yaw_deg)
         frame["environment"] = [light.environment_gain, yaw, light.infrared, len(lamps)]
-        frame["bounce"][:3] = self._daylight.bounce
 
     def _world(self, name: str, panorama: Array) -> moderngl.Texture:
         if name not in self._panoramas:
@@ -765,7 +762,9 @@ class Renderer:
                 here = (largest == axis) & (np.sign(SURROUNDINGS[..., axis]) == sign)
                 local = SURROUNDINGS[here] @ view.rotation
                 at = (local[:, :2] / local[:, 2:] * CUBE_PX / 2 + half).astype(np.float32)
-                sampled = cv2.remap(face, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                sampled = cv2.remap(
+                    face, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                )
                 result[here] = sampled.reshape(-1, 4)
         buffer.release()
         colour.release()
@@ -790,7 +789,13 @@ class Renderer:
             cast.bind()
 
     def _cast(
-        self, shadow: ShadowMap, scene: Scene, direction: Floats, centre: Floats, people: bool = True, cabin: bool = True
+        self,
+        shadow: ShadowMap,
+        scene: Scene,
+        direction: Floats,
+        centre: Floats,
+        people: bool = True,
+        cabin: bool = True,
     ) -> None:
         stage = self._stage
         shadow.begin(direction, centre)
@@ -825,87 +830,66 @@ class Renderer:
     # Passes
 
     def _draw_coarse(self, scene: Scene, region: Region | None) -> Picture:
-        """The whole frame, but for the driver where the sharp pass will show them."""
+        """The whole frame, but for what the sharp pass will show."""
         scale = self._coarse_px[0] / self.size_px[0]
-        target = self._coarse
-        target.begin(self._coarse_px)
-        projection = self._aim(scene, (0, 0, *self.size_px), scale)
-        self._draw_meshes(scene.meshes, scene.light.infrared)
-        give(self._stage.outside, car_from_clip=np.linalg.inv(projection))
-        self._everywhere.render()
-        self._draw_people(scene.people[1:], target, scene.light.infrared, fine=False)
+        self._coarse.begin(self._coarse_px)
         if region is not None and (inner := shrunk(region, self.size_px)) is not None:
             x, y, width, height = (round(value * scale) for value in inner)
-            target.cover((x, y, width, height))
-        self._draw_people(scene.people[:1], target, scene.light.infrared, fine=False)
-        self._draw_lenses(scene.meshes, target, scene.light.infrared)
-        return enlarged(*target.read(self._coarse_px), self.size_px)
+            self._coarse.cover((x, y, width, height))
+        self._draw(scene, self._coarse, (0, 0, *self.size_px), scale, fine=False)
+        return enlarged(self._coarse.read(self._coarse_px), self.size_px)
 
-    def _draw_sharp(self, scene: Scene, region: Region, picture: Picture) -> None:
-        """People and objects in a region, laid over the picture; the cabin only hides what is behind it."""
+    def _draw_sharp(self, scene: Scene, region: Region) -> Picture:
         scale = min(SHARP_SCALE, float(np.sqrt(SHARP_PIXELS / (region[2] * region[3]))))
         size_px = (max(1, round(region[2] * scale)), max(1, round(region[3] * scale)))
-        target, stage = self._sharp, self._stage
-        target.begin(size_px)
-        projection = self._aim(scene, region, scale)
-        target.write(colour=False, labels=False)
-        give(stage.depth, clip_from_model=projection)
-        for mesh in scene.meshes:
-            if mesh.part == Part.NOTHING and mesh.surface.opacity >= 1:
-                self._solid(mesh).depth.render()
-        target.write()
-        objects = [mesh for mesh in scene.meshes if mesh.part != Part.NOTHING]
-        self._draw_meshes(objects, scene.light.infrared)
-        self._draw_people(scene.people, target, scene.light.infrared, fine=True)
-        self._draw_lenses(objects, target, scene.light.infrared)
-        lay_over(picture, *target.read(size_px), region)
+        self._sharp.begin(size_px)
+        self._draw(scene, self._sharp, region, scale, fine=True)
+        return self._sharp.read(size_px)
 
-    def _aim(self, scene: Scene, region: Region, scale: float) -> Floats:
-        """Point the camera at a region; returns its projection."""
+    def _draw(self, scene: Scene, target: Target, region: Region, scale: float, fine: bool) -> None:
+        """Everything in a region of the picture: first what hides most, last what is blended."""
+        stage, context = self._stage, self._stage.context
         projection = clip_from_car(scene.view, region)
-        frame = self._frame[0]
+        frame, infrared = self._frame[0], scene.light.infrared
         frame["clip_from_car"] = projection.T
         frame["camera"] = [*scene.view.position_mm, scene.view.matrix[0, 0] * scale]
+        frame["taps"][0] = 10 if fine else 3
         self._block.write(self._frame)
-        self._stage.context.enable_only(moderngl.DEPTH_TEST)
-        return projection
 
-    def _draw_meshes(self, meshes: Iterable[Mesh], infrared: bool) -> None:
-        for mesh in meshes:
+        context.enable_only(moderngl.DEPTH_TEST)
+        target.labels(write=True)
+        for figure in scene.people:
+            self._draw_person(figure, infrared)
+        for mesh in scene.meshes:
             if mesh.surface.opacity >= 1:
                 self._draw_solid(self._solid(mesh), np.eye(4), int(mesh.part), infrared)
+        give(stage.outside, car_from_clip=np.linalg.inv(projection))
+        self._everywhere.render()
 
-    def _draw_lenses(self, meshes: Iterable[Mesh], target: Target, infrared: bool) -> None:
-        panes = [self._solid(mesh) for mesh in meshes if mesh.surface.opacity < 1]
-        self._blend_solids(panes, np.eye(4), target, infrared)
-
-    def _draw_people(self, people: Iterable[Figure], target: Target, infrared: bool, fine: bool) -> None:
-        context = self._stage.context
-        for figure in people:
-            body, pose = self._bodies[figure.key], car_from_head(figure)
-            context.enable_only(moderngl.DEPTH_TEST)
-            posed = [(self._solid(mesh), np.eye(4)) for mesh in figure.meshes]
-            for solid, model in (*posed, *((solid, pose) for solid in body.worn)):
-                if solid.mesh.surface.opacity >= 1:
-                    part = Part.PASSENGER if body.passenger else solid.mesh.part
-                    self._draw_solid(solid, model, int(part), infrared)
-            self._draw_skin(body)
-            self._draw_eyes(figure, body, infrared)
-            self._draw_hair(figure, target, fine)
-            self._blend_solids([s for s in body.worn if s.mesh.surface.opacity < 1], pose, target, infrared)
-
-    def _blend_solids(self, solids: Iterable[Solid], model: Floats, target: Target, infrared: bool) -> None:
-        """Lenses and panes over what is behind them; clear ones leave its labels."""
-        self._blend()
-        for solid in solids:
-            target.write(labels=solid.mesh.surface.opacity > 0.5)
-            self._draw_solid(solid, model, int(solid.mesh.part), infrared)
-        target.write()
-
-    def _blend(self) -> None:
-        context = self._stage.context
         context.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+        for figure in scene.people:
+            self._draw_hair(figure, target, fine)
+            self._draw_panes(self._bodies[figure.key].worn, car_from_head(figure), target, infrared)
+        self._draw_panes([self._solid(mesh) for mesh in scene.meshes], np.eye(4), target, infrared)
+        target.labels(write=True)
+
+    def _draw_person(self, figure: Figure, infrared: bool) -> None:
+        body, pose = self._bodies[figure.key], car_from_head(figure)
+        posed = [(self._solid(mesh), np.eye(4)) for mesh in figure.meshes]
+        for solid, model in (*posed, *((solid, pose) for solid in body.worn)):
+            if solid.mesh.surface.opacity >= 1:
+                part = Part.PASSENGER if body.passenger else solid.mesh.part
+                self._draw_solid(solid, model, int(part), infrared)
+        self._draw_skin(body)
+        self._draw_eyes(figure, body, infrared)
+
+    def _draw_panes(self, solids: Iterable[Solid], model: Floats, target: Target, infrared: bool) -> None:
+        """Lenses and windows over what is behind them; clear ones leave its labels."""
+        for solid in solids:
+            if solid.mesh.surface.opacity < 1:
+                target.labels(write=solid.mesh.surface.opacity > 0.5)
+                self._draw_solid(solid, model, int(solid.mesh.part), infrared)
 
     def _draw_solid(self, solid: Solid, model: Floats, part: int, infrared: bool) -> None:
         surface = solid.mesh.surface
@@ -948,7 +932,7 @@ class Renderer:
 
     def _draw_hair(self, figure: Figure, target: Target, fine: bool) -> None:
         program, body = self._stage.strands, self._bodies[figure.key]
-        self._blend()
+        target.labels(write=True)
         give(program, narrowest_px=1.0, gloss=1.0)
         give(program, label=int(Part.PASSENGER if body.passenger else Part.HAIR))
         give(program, car_from_model=car_from_head(figure), hangs=1, thickening=1.0 if fine else float(THINNED) ** 0.8)
@@ -956,12 +940,11 @@ class Renderer:
             (locks.shaded if fine else locks.thinned).render()
         if fine:
             give(program, car_from_model=np.eye(4), hangs=0, gloss=0.4)
-            target.write(labels=False)
+            target.labels(write=False)
             for strands in figure.strands:
                 locks = Locks(self._stage, strands, within_hair=False)
                 locks.shaded.render()
                 locks.release()
-            target.write()
 
     # Uploads
 
@@ -1017,25 +1000,24 @@ def shrunk(region: Region, size_px: tuple[int, int]) -> Region | None:
     return (x, y, width, height) if min(width, height) > 0 else None
 
 
-def enlarged(light: Array, parts: Array, size_px: tuple[int, int]) -> Picture:
+def enlarged(picture: Picture, size_px: tuple[int, int]) -> Picture:
     """A coarse picture at full size, labels by nearest neighbour."""
     return Picture(
-        cv2.resize(light[..., :3], size_px, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(parts, size_px, interpolation=cv2.INTER_NEAREST),
+        cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST),
     )
 
 
-def lay_over(picture: Picture, light: Array, parts: Array, region: Region) -> None:
-    """Lay light and opacity (h, w, 4) over a region of a picture, in place, and fade them out along its seam."""
+def paste(picture: Picture, sharp: Picture, region: Region) -> None:
+    """Put a sharp part into a picture, in place, with a soft seam for light and a hard one for labels."""
     x, y, width, height = region
     here = np.s_[y : y + height, x : x + width]
-    method = cv2.INTER_AREA if parts.shape[1] > width else cv2.INTER_LINEAR
-    over = cv2.resize(light, (width, height), interpolation=method)
+    method = cv2.INTER_AREA if sharp.parts.shape[1] > width else cv2.INTER_LINEAR
+    light = cv2.resize(sharp.radiance, (width, height), interpolation=method)
     total_height, total_width = picture.parts.shape
-    over *= np.outer(seam(y, height, total_height), seam(x, width, total_width))[..., None]
-    picture.radiance[here] *= 1 - over[..., 3:]
-    picture.radiance[here] += over[..., :3]
-    picture.parts[here] = cv2.resize(parts, (width, height), interpolation=cv2.INTER_NEAREST)
+    weight = np.outer(seam(y, height, total_height), seam(x, width, total_width))[..., None]
+    picture.radiance[here] += weight * (light - picture.radiance[here])
+    picture.parts[here] = cv2.resize(sharp.parts, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def seam(start: int, length: int, total: int) -> NDArray[np.float32]:

@@ -183,7 +183,7 @@ class Sensor:
         shrink = 2 if exposure.gain < 2 * self.base_gain else 4
         size = (width // shrink, height // shrink)
         # Less colour in the dark, as processors do to hide its noise.
-        saturation = self.saturation * (1 - 0.12 * float(np.clip(np.log2(exposure.gain / self.base_gain), 0, 4)))
+        saturation = self.saturation * (1 - 0.07 * float(np.clip(np.log2(exposure.gain / self.base_gain), 0, 4)))
         table = np.clip((np.arange(256) - 128) * saturation + 128.5, 0, 255).astype(np.uint8)
         smooth = [
             cv2.resize(cv2.LUT(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), table), (width, height))

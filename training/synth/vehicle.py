@@ -41,6 +41,8 @@ HELD_TURN_DEG = 50.0
 
 SHOULDERS_MM = np.array([[-180.0, 200.0, -80.0], [180.0, 200.0, -80.0]])
 """Left and right, in the normal posture."""
+SHELF_MM = 110.0
+"""Height (y) of the shelf behind the back seats."""
 REACH_MM = 520.0
 """From shoulder to wrist, arm nearly straight."""
 KNUCKLE_MM = 85.0
@@ -61,7 +63,7 @@ _SEATS: tuple[Rgb, ...] = (
     (0.13, 0.055, 0.03),
     (0.05, 0.06, 0.09),
 )
-_LININGS: tuple[Rgb, ...] = ((0.48, 0.46, 0.43), (0.32, 0.31, 0.30), (0.16, 0.16, 0.165), (0.025, 0.025, 0.026))
+_LININGS: tuple[Rgb, ...] = ((0.36, 0.35, 0.33), (0.24, 0.235, 0.23), (0.13, 0.13, 0.132), (0.025, 0.025, 0.026))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +190,10 @@ class Cabin:
         groups: list[tuple[Surface, list[Shape]]] = [
             (look.lining, [_roof(size), *_roof_edges(size), *_visors(size, look.visor_down)]),
             (look.pillars, [*_pillars(size), *_rear_corners(size)]),
-            (look.trim, [_dashboard(size), _binnacle(self._zones), *_console(self._zones), *_floor(size)]),
+            (
+                look.trim,
+                [_dashboard(size), _binnacle(self._zones), *_console(self._zones), *_floor(size), _shelf(size)],
+            ),
             (look.doors, [_door(size, side) for side in SIDES]),
             (look.seats, [*_moved((seat,), [2 * MIDDLE_MM, 0, 0]), *_rear_bench(size)]),
             (look.headrests, [*_moved(headrest, [2 * MIDDLE_MM, 0, 0]), *_rear_headrests()]),
@@ -341,14 +346,14 @@ class Cabin:
     def _belt(self, trunk_mm: Floats, eye_mid_mm: ArrayLike) -> Mesh:
         flip = np.array([self._mirror, 1, 1])
         path, across = _belt_path(trunk_mm * flip, np.asarray(eye_mid_mm, dtype=float) * flip, self._belt_ends)
-        shape = _sweep(path, _rounded(BELT_WIDTH_MM / 2, 1.5, 8), across)
+        shape = _sweep(path, _rounded(1.5, BELT_WIDTH_MM / 2, 8), across)
         return self._mesh([shape], self._look.belt, part=Part.OBJECT)
 
     @cached_property
     def _belt_ends(self) -> Floats:
         """Where it leaves the B pillar, and the buckle."""
         size = self._size
-        anchor = np.array([size.side_x(-1, 60) + 45, 60, size.b_pillar + 10]) + self._offset
+        anchor = np.array([size.side_x(-1, 50) + 34, 50, size.b_pillar + 10]) + self._offset
         return np.stack([anchor, [205.0, 640, -70]])
 
     def _phone(self, hand: Wrist) -> Mesh:
@@ -484,25 +489,32 @@ def _trunk(eye_mid_mm: ArrayLike) -> Floats:
 
 
 def _belt_path(trunk_mm: Floats, eyes: Floats, ends: Floats) -> tuple[Floats, Floats]:
-    """Middle line (k, 3) of the shoulder belt from the pillar to the buckle, and its normal plane's direction (3,).
+    """Middle line (k, 3) of the shoulder belt from the pillar over the shoulder to the buckle, and its broad side (3,).
 
-    A taut belt is a string around the section that its own plane cuts out of the trunk: the convex hull of section
-    and ends.
+    Over the chest a taut belt is a string around the section that its own plane cuts out of the trunk: the convex hull
+    of section, shoulder and buckle.
     """
     anchor, buckle = ends
-    near = trunk_mm[(np.abs(trunk_mm[:, 0] - eyes[0]) < 175) & (trunk_mm[:, 1] > eyes[1] + 135)]
-    breast = near[np.argsort(np.abs(near[:, 1] - eyes[1] - 330))[:40]]
-    breast_mm = np.array([eyes[0] - 15, eyes[1] + 330, breast[:, 2].max() if len(breast) else 20.0])
-    normal = unit(np.cross(buckle - anchor, breast_mm - anchor))
-    along = unit(buckle - anchor)
-    out = np.cross(normal, along)
-    out = out if out @ (breast_mm - anchor) > 0 else -out
-    section = near[np.abs((near - anchor) @ normal) < 32]
-    string = _upper_hull((section - anchor) @ np.stack([along, out], axis=1), float(np.linalg.norm(buckle - anchor)))
-    s = np.linspace(0, string[-1, 0], 28)
-    height = np.interp(s, string[:, 0], string[:, 1])
-    height[1:-1] = (height[:-2] + 2 * height[1:-1] + height[2:]) / 4
-    return anchor + s[:, None] * along + (height + 7)[:, None] * out, np.asarray(normal)
+    about = trunk_mm - eyes
+    near = about[(np.abs(about[:, 0]) < 150) & (about[:, 1] > 120) & (np.abs(about[:, 2]) < 140)]  # no forearms
+    top = near[np.abs(near[:, 0] + 110) < 18]
+    breast = near[(np.abs(near[:, 0]) < 60) & (np.abs(near[:, 1] - 330) < 40)]
+    on_shoulder = top[top[:, 1].argmin()] if len(top) else np.array([-110.0, 170, -85])
+    shoulder = eyes + on_shoulder - np.array([0.0, 5, 0])
+    breast_mm = eyes + np.array([-5.0, 330, np.quantile(breast[:, 2], 0.9) if len(breast) else 60.0])
+    broad = unit(np.cross(buckle - shoulder, breast_mm - shoulder))
+    along = unit(buckle - shoulder)
+    out = np.cross(broad, along)
+    out = out if out @ (breast_mm - shoulder) > 0 else -out
+    from_shoulder = near + eyes - shoulder
+    section = from_shoulder[np.abs(from_shoulder @ broad) < 30]
+    string = _upper_hull(section @ np.stack([along, out], axis=1), float(np.linalg.norm(buckle - shoulder)))
+    s = np.linspace(0, string[-1, 0], 26)
+    height = np.interp(s, string[:, 0], string[:, 1]) + 6
+    chest = shoulder + s[:, None] * along + height[:, None] * out
+    path = np.concatenate([np.linspace(anchor, chest[0], 6)[:-1], chest])
+    path[1:-1] = (path[:-2] + 2 * path[1:-1] + path[2:]) / 4
+    return path, np.asarray(broad)
 
 
 def _upper_hull(points: Floats, end: float) -> Floats:
@@ -579,7 +591,7 @@ def _pillars(size: _Dimensions) -> list[Shape]:
 
 
 def _rear_corners(size: _Dimensions) -> list[Shape]:
-    """Panels between the rear side windows and the rear window, and the shelf between them."""
+    """Panels between the rear side windows and the rear window."""
     shapes = []
     rear_window = np.array(_rear_window(size))
     for side in SIDES:
@@ -591,16 +603,20 @@ def _rear_corners(size: _Dimensions) -> list[Shape]:
         points = outer * (1 - share) + inner * share
         points[..., 2] -= 70 * np.sin(np.pi * share[..., 0])  # bulges outward
         shapes.append(_sheet(points, towards=[MIDDLE_MM, 100, -700]))
-    low = rear_window[1, 1]
-    shelf = np.linspace(rear_window[1] + (-80, 6, 0), rear_window[2] + (80, 6, 0), 6)
-    front = shelf * (1, 0, 0) + (0, low + 12, -SEAT_PITCH_MM - 250)
-    shapes.append(_sheet(np.stack([shelf, front]), towards=[MIDDLE_MM, -300, -900]))
     return shapes
+
+
+def _shelf(size: _Dimensions) -> Shape:
+    """Between the back seats and the rear window."""
+    _, left, right, _ = np.array(_rear_window(size))
+    back = np.linspace(left + (-80, 8, 0), right + (80, 8, 0), 6)
+    front = back * (1, 0, 0) + (0, SHELF_MM + 12, -SEAT_PITCH_MM - 250)
+    return _sheet(np.stack([back, front]), towards=[MIDDLE_MM, -300, -900])
 
 
 def _rear_window(size: _Dimensions) -> list[list[float]]:
     wide, y, z = size.half_roof - 75, size.rail + 22, size.rear
-    wider, low, back = size.half_width - 120, 105.0, size.rear - 260
+    wider, low, back = size.half_width - 120, SHELF_MM, size.rear - 260
     near, far = MIDDLE_MM - wide, MIDDLE_MM + wide
     return [[near, y, z], [MIDDLE_MM - wider, low, back], [MIDDLE_MM + wider, low, back], [far, y, z]]
 
@@ -650,13 +666,13 @@ def _console(zones: Rectangles) -> list[Shape]:
 
 
 def _floor(size: _Dimensions) -> list[Shape]:
-    x = np.array([MIDDLE_MM - size.half_width, MIDDLE_MM + size.half_width])
+    x = MIDDLE_MM + np.array([-1, 1]) * (size.half_width - 30)
     z = np.linspace(1000, size.rear - 250, 4)
     floor = np.stack(np.broadcast_arrays(x[None], np.array(880.0), z[:, None]), axis=-1)
     wall_y = np.array([[650.0], [890.0]])
     front = np.stack(np.broadcast_arrays(x[None], wall_y, np.array(880.0)), axis=-1)
-    back_y = np.array([[80.0], [890.0]])
-    back = np.stack(np.broadcast_arrays(x[None], back_y, np.array(-SEAT_PITCH_MM - 330.0)), axis=-1)
+    back_y = np.array([[SHELF_MM + 12], [890.0]])
+    back = np.stack(np.broadcast_arrays(x[None], back_y, np.array(-SEAT_PITCH_MM - 250.0)), axis=-1)
     inside = [MIDDLE_MM, 400, 0]
     return [_sheet(points, towards=inside) for points in (floor, front, back)]
 
@@ -736,8 +752,8 @@ def _handles(size: _Dimensions) -> list[Shape]:
         path = np.stack([x, size.rail + 6 + 20 * np.sin(t), z + 110 * np.cos(t)], axis=1)
         shapes.append(_tube(path, 10, sides=6))
     for side in SIDES:
-        x = float(size.side_x(side, 60)) - side * 28
-        shapes.append(_blob([x, 60, size.b_pillar + 8], [12, 34, 26], 0.7, 8, 12))
+        x = float(size.side_x(side, 50)) - side * 26
+        shapes.append(_blob([x, 50, size.b_pillar + 8], [12, 34, 26], 0.7, 8, 12))
     return shapes
 
 

@@ -63,6 +63,8 @@ class Behaviour:
     `speed` is what `speed_profile` returns. `salient(t_s)` names the things on the road that are worth a look: a number
     that stays with each, and its position (3,) in the car frame in mm. `curvature(t_s)` is the road's in 1/m, positive
     to the right. Raises ValueError for a duration that is not positive.
+
+    `fixations`, `blinks` and `events` are the drive's tables, by time; `course` its whole movement, sampled.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Behaviour:
             (look.onset_s, float(angle_between_deg(before.point_mm, look.point_mm))) for before, look in pairwise(looks)
         ]
         self._face = Face(face, habits, self._episodes, shifts, duration_s)
-        self._course = carry_out(
+        self.course = carry_out(
             body,
             looks,
             habits,
@@ -120,7 +122,7 @@ class Behaviour:
 
     def _landed(self, zones: tuple[Zone, ...]) -> tuple[tuple[Fixation, ...], Floats]:
         """The fixations that gaze arrives at, and for each sample the one it is in or on its way to."""
-        course = self._course
+        course = self.course
         edges = np.flatnonzero(np.diff(course.look)) + 1
         starts, ends = np.append(0, edges), np.append(edges, len(course.t_s))
         fixations: list[Fixation] = []
@@ -153,7 +155,7 @@ class Behaviour:
         """The driver at one time. Raises ValueError outside the drive."""
         if not 0.0 <= t_s <= self.duration_s:
             raise ValueError(f"the drive lasts from 0 to {self.duration_s} s: nothing is known at {t_s}")
-        course = self._course
+        course = self.course
         low = min(int(t_s * RATE_HZ), len(course.t_s) - 2)
         share = t_s * RATE_HZ - low
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dashgaze.geometry import Floats, angle_between_deg, angles_from_rays, rays_from_angles, unit
+from dashgaze.geometry import Floats, angle_between_deg, angles_from_rays, rays_from_angles
 from dashgaze.training.synth.behaviour.curves import ease, wander
 from dashgaze.training.synth.behaviour.scanpath import Look
 from dashgaze.training.synth.behaviour.styles import Habits
@@ -155,14 +155,12 @@ def _torso(rng: np.random.Generator, looks: tuple[Look, ...], t_s: Floats, movin
 
 def _sum_of_steps(t_s: Floats, onsets_s: Floats, durations_s: Floats, steps: Floats) -> Floats:
     """Course (n, d) of movements (m, d) that may overlap: what each has done by then, added up."""
-    course = np.zeros((len(t_s), steps.shape[1]))
+    course, done = np.zeros((2, len(t_s) + 1, steps.shape[1]))
     for onset_s, duration_s, step in zip(onsets_s, durations_s, steps, strict=True):
-        if not step.any():
-            continue
         first, last = np.searchsorted(t_s, (onset_s, onset_s + duration_s))
         course[first:last] += ease((t_s[first:last] - onset_s) / duration_s)[:, None] * step
-        course[last:] += step
-    return course
+        done[last] += step
+    return np.asarray((course + done.cumsum(axis=0))[:-1])
 
 
 def _gaze(
@@ -178,16 +176,17 @@ def _gaze(
             continue
         part = slice(first, last)
         points = _followed(each, t_s[part], follow)
-        rays, lengths = _rays(points - eye_mid_mm[part], each.beyond_mm)
+        direction[part], distance_mm[part] = _rays(points - eye_mid_mm[part], each.beyond_mm)
         if before is not None:
-            old_rays, old_lengths = _rays(before[0] - eye_mid_mm[part], before[1])
-            shift_deg = float(angle_between_deg(old_rays[0], rays[0]))
-            duration_s = SACCADE_S + SACCADE_S_PER_DEG * shift_deg
+            old_ray, _ = _rays(before[0] - eye_mid_mm[first : first + 1], before[1])
+            duration_s = SACCADE_S + SACCADE_S_PER_DEG * float(angle_between_deg(old_ray[0], direction[first]))
+            part = slice(first, min(last, int(np.searchsorted(t_s, each.onset_s + duration_s))))
+            old_rays, old_mm = _rays(before[0] - eye_mid_mm[part], before[1])
             progress = ease((t_s[part] - each.onset_s) / duration_s)
-            lengths = 1.0 / ((1.0 - progress) / old_lengths + progress / lengths)  # vergence, not distance, runs evenly
-            rays = _between(old_rays, rays, progress)
-            saccade[part] = t_s[part] < each.onset_s + duration_s
-        direction[part], distance_mm[part] = rays, lengths
+            # Vergence, not distance, runs evenly.
+            distance_mm[part] = 1.0 / ((1.0 - progress) / old_mm + progress / distance_mm[part])
+            direction[part] = _between(old_rays, direction[part], progress[:, None])
+            saccade[part] = True
         before = points[-1], each.beyond_mm
     return direction, distance_mm, saccade
 
@@ -210,12 +209,11 @@ def _followed(look: Look, t_s: Floats, follow: Follow) -> Floats:
 
 
 def _between(start: Floats, end: Floats, progress: Floats) -> Floats:
-    """Directions (n, 3) on the great circles from `start` to `end` (n, 3)."""
-    angle = np.radians(angle_between_deg(start, end))
-    safe = np.maximum(angle, 1e-9)
-    across = unit(end - start * (start * end).sum(axis=1, keepdims=True) + 1e-15)
-    turned = safe * progress
-    return np.asarray(np.cos(turned)[:, None] * start + np.sin(turned)[:, None] * across)
+    """Directions (n, 3) on the great circles from `start` to `end` (n, 3); `progress` is (n, 1)."""
+    turned = np.radians(angle_between_deg(start, end))[:, None] * progress
+    across = end - start * (start * end).sum(axis=1, keepdims=True)
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
+    return np.asarray(np.cos(turned) * start + np.sin(turned) * across)
 
 
 def _unrest(rng: np.random.Generator, t_s: Floats) -> Floats:

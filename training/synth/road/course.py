@@ -49,7 +49,7 @@ class EgoMotion:
 
     def speed(self, t_s: ArrayLike) -> Floats:
         """Speed in m/s at times (...)."""
-        return np.asarray(np.interp(t_s, self.t_s, self.speed_mps))
+        return np.asarray(np.interp(np.asarray(t_s, dtype=float), self.t_s, self.speed_mps))
 
     def distance(self, t_s: ArrayLike) -> Floats:
         """Distance in m from where the car is at the first sample; negative before it."""
@@ -110,7 +110,7 @@ class Course:
         """Curvature in 1/m, positive to the right."""
         return self._at(s_m, self.curvature_per_m)[0]
 
-    def place(self, s_m: ArrayLike, right_m: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    def place(self, s_m: Floats | float, right_m: Floats | float) -> tuple[Floats, Floats, Floats]:
         """World x, z in m and heading of points `right_m` to the right of the centre line."""
         x, z, heading = self._at(s_m, self.x_m, self.z_m, self.heading)
         return x + right_m * np.cos(heading), z - right_m * np.sin(heading), heading

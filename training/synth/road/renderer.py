@@ -1,7 +1,7 @@
-"""Films the road: sky, ground, things, trees, then light and shadow on top, by OpenGL on the processor.
+"""Films the road: things, ground, sky, then trees, shadows and glowing lamps on top, by OpenGL on the processor.
 
-The picture is drawn at three quarters of its size, since llvmpipe pays for every pixel, and enlarged. Opaque things come
-first and the sky last, so that hidden pixels are never shaded.
+The picture is drawn at three quarters of its size, since llvmpipe pays for every pixel, and enlarged. Opaque things
+come first and the sky last, so that hidden pixels are not shaded.
 """
 
 from types import TracebackType
@@ -17,13 +17,14 @@ from dashgaze.training.synth.graphics import create_context
 from dashgaze.training.synth.renderer import give, mipmapped, shader_source
 from dashgaze.training.synth.road.atmosphere import Atmosphere, atmosphere, sun_direction
 from dashgaze.training.synth.road.shapes import MODELS, model, nominal_size_m
-from dashgaze.training.synth.road.things import MODEL_NAMES, TREES, VEHICLES
 from dashgaze.training.synth.road.textures import noise, tree_cards
+from dashgaze.training.synth.road.things import MODEL_NAMES, TREES, VEHICLES
 from dashgaze.training.synth.road.world import EYE_HEIGHT_M, Road, Scene
 
 DRAWN_SCALE = 0.75
 NEAR_M, FAR_M = 0.25, 2500.0
 _LINES, _JUNCTIONS = 14, 4
+_JUNCTIONS_SEEN_M = 350.0
 _AWAY = 1e6
 _LAMP_HEIGHT_M = 8.2
 _BUILDINGS = ("block", "house")
@@ -150,7 +151,7 @@ class RoadRenderer:
         context.disable(moderngl.BLEND)
         width, height = self._drawn_px
         drawn = np.frombuffer(self._target.read(components=3, dtype="f4"), np.float32).reshape(height, width, 3)
-        return np.maximum(cv2.resize(drawn, self.size_px, interpolation=cv2.INTER_LINEAR), 0)
+        return np.asarray(cv2.resize(drawn, self.size_px, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def _light(self, road: Road, t_s: float, air: Atmosphere, matrix: Floats, rotation: Floats, eye: Floats) -> None:
         """Tell the shaders about camera, weather and road."""
@@ -160,12 +161,12 @@ class RoadRenderer:
         self._sun = sun_direction(air, 2 * np.pi * (road.seed * 0.618 % 1) - heading)
         profile, rng = road.profile, np.random.default_rng([road.seed, 7])
         verge = (0.11, 0.125, 0.09) if road.road_type == "urban" else _VERGES[rng.integers(len(_VERGES))]
-        lines = np.full((_LINES, 4), -1.0)
+        lines = np.zeros((_LINES, 4))
         for k, line in enumerate(profile.lines):
             lines[k] = line.u_m, line.width_m / 2, line.period_m, line.dash_m
         yellow = np.pad([float(line.yellow) for line in profile.lines], (0, _LINES - len(profile.lines)))
-        near = sorted(road.junctions, key=lambda j: abs(j.s_m - here - 60))[:_JUNCTIONS]
-        junctions = np.full((_JUNCTIONS, 2), -_AWAY)
+        near = [j for j in road.junctions if -30 < j.s_m - here < _JUNCTIONS_SEEN_M][:_JUNCTIONS]
+        junctions = np.zeros((_JUNCTIONS, 2))
         for k, j in enumerate(near):
             junctions[k] = j.s_m, j.signal
         lane_gap = abs(np.diff(profile.own_lanes_m))[0] if len(profile.own_lanes_m) > 1 else 2 * profile.lane_m
@@ -193,6 +194,7 @@ class RoadRenderer:
             u_lines=lines,
             u_yellow=yellow,
             u_junctions=junctions,
+            u_counts=(len(profile.lines), len(near)),
             u_across=(
                 profile.median_m,
                 profile.asphalt_m,
@@ -207,7 +209,7 @@ class RoadRenderer:
             give(program, **common)
         self._noise.use(0)
         self._cards.use(1)
-        self._programs["tree"]["u_cards"].value = 1
+        give(self._programs["tree"], u_cards=1)
 
     def _draw_things(self, road: Road, scene: Scene, rotation: Floats, eye: Floats) -> None:
         models = scene.things["model"]

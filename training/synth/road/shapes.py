@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dashgaze.geometry import Floats
 
 _DIRECTIONS = 90
+_FLOOR_M = 0.22
 _SMOOTH_COSINE = 0.77
 
 
@@ -127,77 +128,85 @@ def _limb(
     return _loft([a + radius * ring, b + radius * taper * ring])
 
 
-def _car(
-    deck: Sequence[tuple[float, float, float]], roof: Sequence[tuple[float, float, float]], wheels: float
-) -> list[Piece]:
-    """A car from stations along z: `deck` (z, height, half width) of the body, `roof` likewise of the cabin.
+Station = tuple[float, float, float]
+"""A section across a car: z, height, half width."""
+
+
+def _car(deck: Sequence[Station], roof: Sequence[Station], axle: float) -> list[Piece]:
+    """A car from stations of its body and its cabin, back to front, and the axles' place as a share of its length.
 
     The cabin's first and last station lie on the deck: between them and their neighbours are the panes.
     """
-    floor = 0.22
+    pieces = [(_body(deck), Material.PAINT, 0), *_cabin(deck, roof), *_running_gear(deck, axle)]
+    return [*pieces, *_car_end(deck[-1], 1), *_car_end(deck[0], -1), *_mirrors(deck[-1], roof[-2][0])]
+
+
+def _body(deck: Sequence[Station]) -> Triangles:
     rings = []
     for z, height, half in deck:
-        sill, shoulder = floor + 0.12, floor + (height - floor) * 0.62
-        right = [(half * 0.9, floor), (half, sill), (half, shoulder), (half * 0.9, height)]
+        sill, shoulder = _FLOOR_M + 0.12, _FLOOR_M + (height - _FLOOR_M) * 0.62
+        right = [(half * 0.9, _FLOOR_M), (half, sill), (half, shoulder), (half * 0.9, height)]
         rings.append([(x, -y, z) for x, y in right] + [(-x, -y, z) for x, y in right[::-1]])
-    pieces: list[Piece] = [(_loft(rings), Material.PAINT, 0)]
-    ends = [np.interp(z, [d[0] for d in deck], [d[1] for d in deck]) - 0.03 for z, _, _ in roof]
-    base = [[(-half - 0.06, -low, z), (half + 0.06, -low, z)] for (z, _, half), low in zip(roof, ends, strict=True)]
+    return _loft(rings)
+
+
+def _cabin(deck: Sequence[Station], roof: Sequence[Station]) -> list[Piece]:
+    low = [float(np.interp(z, [d[0] for d in deck], [d[1] for d in deck])) - 0.03 for z, _, _ in roof]
+    base = [[(-half - 0.06, -y, z), (half + 0.06, -y, z)] for (z, _, half), y in zip(roof, low, strict=True)]
     top = [[(-half * 0.86, -height, z), (half * 0.86, -height, z)] for z, height, half in roof]
     base[0], base[-1] = base[1], base[-2]
-    for i in range(len(roof) - 1):
-        (bl, br), (cl, cr) = base[i], base[i + 1]
-        (tl, tr), (ul, ur) = top[i], top[i + 1]
-        slanted = i in (0, len(roof) - 2)
-        material = Material.GLASS if slanted else Material.PAINT
-        pieces.append((_upward([[tl, tr, ur, ul]]), material, 0))
-        if not slanted:
-            left, right = _glazing(bl, cl, ul, tl), _glazing(br, cr, ur, tr)
-            for pane, frame in (left, right):
-                pieces += [(_outward_x(frame), Material.PAINT, 0), (_outward_x(pane), Material.GLASS, 0)]
+    pieces: list[Piece] = []
+    last = len(roof) - 2
+    for i in range(last + 1):
+        pane = i in (0, last)
+        over = _upward([[top[i][0], top[i][1], top[i + 1][1], top[i + 1][0]]])
+        pieces.append((over, Material.GLASS if pane else Material.PAINT, 0))
+        for side in (0, 1) if not pane else ():
+            window, frame = _glazing(base[i][side], base[i + 1][side], top[i + 1][side], top[i][side])
+            pieces += [(_outward_x(frame), Material.PAINT, 0), (_outward_x(window), Material.GLASS, 0)]
     for end, corner in ((0, 1), (-1, -2)):  # triangles beside the windscreen and the rear window
         for side in (0, 1):
-            tri = np.array([[top[end][side], base[corner][side], top[corner][side]]], dtype=float)
-            pieces.append((_outward_x(tri), Material.PAINT, 0))
-    front, back = deck[-1], deck[0]
-    widest = max(half for _, _, half in deck)
-    for sign in (-1, 1):
-        for z in (back[0] * wheels, front[0] * wheels):
-            pieces += [(_arch(sign * (widest + 0.004), 0.39, z), Material.DARK, 0)]
-            pieces += _wheel(sign * (widest + 0.012), 0.32, z, 0.22)
-        lamp = sorted((sign * front[2] * 0.5, sign * front[2] * 0.95))
-        pieces.append(
-            (
-                _box((lamp[0], lamp[1]), (front[1] - 0.2, front[1] - 0.06), (front[0] - 0.12, front[0] + 0.015)),
-                Material.HEADLAMP,
-                0,
-            )
-        )
-        lamp = sorted((sign * back[2] * 0.62, sign * back[2] * 0.985))
-        pieces.append(
-            (
-                _box((lamp[0], lamp[1]), (back[1] - 0.34, back[1] - 0.12), (back[0] - 0.015, back[0] + 0.1)),
-                Material.TAIL_LAMP,
-                0,
-            )
-        )
-    for end, out in ((front, 1), (back, -1)):
-        z = tuple(sorted((end[0] - 0.05 * out, end[0] + 0.02 * out)))
-        pieces.append((_box((-end[2] * 0.92, end[2] * 0.92), (floor, floor + 0.14), (z[0], z[1])), Material.DARK, 0))
-        plate = tuple(sorted((end[0], end[0] + 0.025 * out)))
-        pieces.append((_box((-0.26, 0.26), (0.46, 0.57), (plate[0], plate[1])), Material.WHITE, 0))
-    z = tuple(sorted((front[0], front[0] + 0.012)))
-    pieces.append((_box((-0.45, 0.45), (front[1] - 0.3, front[1] - 0.17), (z[0], z[1])), Material.DARK, 0))
-    pieces.append(
-        (_box((-back[2] * 0.8, back[2] * 0.8), (0.1, 0.24), (back[0] * 0.85, front[0] * 0.85)), Material.RUBBER, 0)
-    )
-    mirror = roof[-2][0] + 0.05
-    for sign in (-1, 1):
-        x = sorted((sign * front[2], sign * (front[2] + 0.13)))
-        pieces.append(
-            (_box((x[0], x[1]), (front[1] + 0.18, front[1] + 0.33), (mirror - 0.1, mirror + 0.05)), Material.PAINT, 0)
-        )
+            triangle = np.array([[top[end][side], base[corner][side], top[corner][side]]], dtype=float)
+            pieces.append((_outward_x(triangle), Material.PAINT, 0))
     return pieces
+
+
+def _running_gear(deck: Sequence[Station], axle: float) -> list[Piece]:
+    widest, back, front = max(half for _, _, half in deck), deck[0], deck[-1]
+    pieces: list[Piece] = []
+    for sign in (-1, 1):
+        for z in (back[0] * axle, front[0] * axle):
+            pieces.append((_arch(sign * (widest + 0.004), 0.39, z), Material.DARK, 0))
+            pieces += _wheel(sign * (widest + 0.012), 0.32, z, 0.22)
+    below = _box((-back[2] * 0.8, back[2] * 0.8), (0.1, 0.24), (back[0] * 0.85, front[0] * 0.85))
+    return [*pieces, (below, Material.RUBBER, 0)]
+
+
+def _car_end(station: Station, out: int) -> list[Piece]:
+    """Lamps, bumper and number plate of the front (`out` 1) or the back (-1)."""
+    end, height, half = station
+
+    def slab(x: tuple[float, float], up: tuple[float, float], inside: float, outside: float) -> Triangles:
+        a, b = end - out * inside, end + out * outside
+        return _box(x, up, (min(a, b), max(a, b)))
+
+    if out > 0:
+        lamp_x, lamp_up, lamp = (0.5, 0.95), (height - 0.2, height - 0.06), Material.HEADLAMP
+    else:
+        lamp_x, lamp_up, lamp = (0.62, 0.985), (height - 0.34, height - 0.12), Material.TAIL_LAMP
+    left, right = (-half * lamp_x[1], -half * lamp_x[0]), (half * lamp_x[0], half * lamp_x[1])
+    pieces: list[Piece] = [(slab(x, lamp_up, 0.11, 0.015), lamp, 0) for x in (left, right)]
+    pieces.append((slab((-half * 0.92, half * 0.92), (_FLOOR_M, _FLOOR_M + 0.14), 0.05, 0.02), Material.DARK, 0))
+    pieces.append((slab((-0.26, 0.26), (0.46, 0.57), 0, 0.025), Material.WHITE, 0))
+    if out > 0:
+        pieces.append((slab((-0.45, 0.45), (height - 0.3, height - 0.17), 0, 0.012), Material.DARK, 0))
+    return pieces
+
+
+def _mirrors(front: Station, z: float) -> list[Piece]:
+    _, height, half = front
+    spans = ((-half - 0.13, -half), (half, half + 0.13))
+    return [(_box(x, (height + 0.18, height + 0.33), (z - 0.05, z + 0.1)), Material.PAINT, 0) for x in spans]
 
 
 def _glazing(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> tuple[Triangles, Triangles]:
@@ -571,7 +580,7 @@ def model(name: str) -> Model:
 
 
 def _smooth_normals(corners: Triangles) -> Floats:
-    """Unit normals (m, 3, 3) at the corners of triangles, averaged over faces that meet there at less than 40 degrees."""
+    """Unit normals (m, 3, 3) at corners, averaged over faces that meet there at less than 40 degrees."""
     faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     faces /= np.maximum(np.linalg.norm(faces, axis=1, keepdims=True), 1e-12)
     own = np.repeat(faces, 3, axis=0)
@@ -599,4 +608,5 @@ def _outline(points: Floats) -> Floats:
     up, turn = 1 - 2 * k / _DIRECTIONS, k * np.pi * (3 - np.sqrt(5))
     around = np.sqrt(1 - up**2)
     directions = np.stack([around * np.cos(turn), up, around * np.sin(turn)])
-    return points[np.unique((points @ directions).argmax(axis=0))]
+    outermost = np.unique((points @ directions).argmax(axis=0))
+    return np.asarray(points[outermost])

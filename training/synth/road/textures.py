@@ -1,4 +1,4 @@
-"""What the shaders look up: noise, and pictures of trees for upright cards (leaves strewn over clumps, lit from above)."""
+"""What the shaders look up: noise, and pictures of trees for upright cards."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def noise(size: int = 512) -> NDArray[np.uint8]:
         spectrum *= np.where(frequency >= lowest, np.maximum(frequency, 1) ** -power, 0)
         field = np.fft.irfft2(spectrum, (size, size))
         fields.append(0.5 + 0.17 * (field - field.mean()) / field.std())
-    return np.round(np.clip(np.stack(fields, axis=-1), 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(np.stack(fields, axis=-1), 0, 1) * 255), np.uint8)
 
 
 def tree_cards() -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def _card(rng: np.random.Generator, name: str) -> NDArray[np.uint8]:
     # Dark albedo uses few of 255 steps: cards are stored four times as bright, and the shader divides.
     small[..., :3] *= 4
     small[0] = small[:, 0] = small[:, -1] = 0
-    return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(small, 0, 1) * 255), np.uint8)
 
 
 def _trunk(canvas: NDArray[np.float32], rng: np.random.Generator, *, thin: bool) -> None:

@@ -1,7 +1,7 @@
 """The road world outside the car: what the driver looks at and what the road camera films.
 
-Everything is a function of the time since the start of the drive; the car frame is that of `dashgaze.geometry` (x right,
-y down, z forward, millimetres, origin midway between the driver's eyes). The ground is flat and level with the car.
+Everything is a function of the time since the start of the drive; the car frame is that of `dashgaze.geometry` (x
+right, y down, z forward, millimetres, origin midway between the driver's eyes). The ground is flat and level.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,6 @@ VANISHING_POINT = 0
 """Object id of the point towards which the road runs."""
 
 _DRIVER_OFFSET_M = 0.37
-_SPEEDS = tuple[ArrayLike, ArrayLike]
 _KINDS = tuple(KINDS[name] for name in MODEL_NAMES)
 _VISIBLE_M = np.array([k.visible_m for k in _KINDS])
 _COCO = np.array([k.coco for k in _KINDS])
@@ -85,7 +84,7 @@ class Scene:
     def still(self) -> NDArray[np.bool_]:
         """Which things never move."""
         moves = (self.things["flow"] != 0) | (self.things["pace"] != 0) | (self.things["cross"] != 0)
-        return ~moves & np.isnan(self.things["lag"])
+        return np.asarray(~moves & np.isnan(self.things["lag"]))
 
     @property
     def centres_m(self) -> Floats:
@@ -129,7 +128,7 @@ class Road:
         weather: Weather,
         traffic: Traffic,
         kind: LightKind,
-        speed: _SPEEDS,
+        speed: tuple[ArrayLike, ArrayLike],
         hand_of_drive: HandOfDrive,
         duration_s: float,
     ) -> None:
@@ -301,7 +300,8 @@ class Road:
         if scene.base_m[row, 2] < length + 2:
             steps = np.linspace(0, 1, 12)[:, None, None]
             shape = (steps * shape[None] + (1 - steps) * shape[None, ::-1]).reshape(-1, 3)
-        return scene.from_things(np.array([row]), shape)[0]
+        points: Floats = scene.from_things(np.array([row]), shape)[0]
+        return points
 
 
 def _clip(low: Floats, high: Floats, size_px: tuple[int, int]) -> tuple[float, float, float, float] | None:

@@ -113,9 +113,9 @@ void main() {
     }
     vec3 facing = transpose(eye_from_car) * normalize(mix(globe_normal, iris_normal, inner));
 
-    float key_reach = key_share(place, globe_n, 12);
+    float key_reach = key_share(place, globe_n);
     vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_reach);
-    float s = sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2 ? sunlit(place, globe_n) * smoothstep(0.0, 1.2, below_upper) : 0.0;
+    float s = sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2 ? sunlit(place, globe_n, 1) * smoothstep(0.0, 1.2, below_upper) : 0.0;
     vec3 wrap = infrared() ? vec3(0.2) : vec3(0.26, 0.2, 0.17) * (1.0 - inner);
     light += sun_rgb.rgb / PI * s * clamp((dot(facing, sun.xyz) + wrap) / (1.0 + wrap), 0.0, 1.0);
 

@@ -14,7 +14,7 @@ layout(std140, binding = 0) uniform Frame {
     vec4 lamp_mm[8];          // positions; w: unused
     vec4 lamp_rgb[8];         // irradiance at 1 m
     vec4 environment;         // x: gain, y: yaw in radians, z: 1 in infrared pictures, w: number of lamps
-    vec4 bounce;              // light of the cabin's own surfaces
+    vec4 taps;                // x: samples of the key light's penumbra
 };
 
 layout(binding = 1) uniform sampler2DShadow near_sun_map;

@@ -5,24 +5,25 @@ const vec2 SPIRAL[6] = vec2[](vec2(0.289, 0.0), vec2(-0.369, 0.338), vec2(0.056,
                               vec2(-0.853, -0.151), vec2(0.808, -0.514));
 
 // Share of some neighbours in a shadow map that the light reaches: percentage-closer filtering, turned at random.
-float lit(sampler2DShadow map, vec3 at, float radius, float bias) {
+float lit(sampler2DShadow map, vec3 at, float radius, float bias, int taps) {
+    if (taps == 1) return texture(map, vec3(at.xy, at.z - bias));
     float turn = fract(52.9829 * fract(dot(gl_FragCoord.xy, vec2(0.06711056, 0.00583715)))) - 0.5;
     vec2 x = radius * normalize(vec2(0.25 - turn * turn, turn));   // within a right angle either way
     float sum = 0.0;
-    for (int i = 0; i < SHADOW_TAPS; ++i) {
+    for (int i = 0; i < taps; ++i) {
         vec2 offset = SPIRAL[i].x * x + SPIRAL[i].y * vec2(-x.y, x.x);
         sum += texture(map, vec3(at.xy + offset, at.z - bias));
     }
-    return sum / float(SHADOW_TAPS);
+    return sum / float(taps);
 }
 
 // Share of the sun that reaches p: the sharp map about the head, else the coarse one of the cabin.
-float sunlit(vec3 p, vec3 n) {
+float sunlit(vec3 p, vec3 n, int taps) {
     if (sun.w < 0.5) return 0.0;
     vec3 at = map_position(near_sun_from_car, p + 1.2 * n);
-    if (within(at)) return lit(near_sun_map, at, 0.0035, 0.0012);
+    if (within(at)) return lit(near_sun_map, at, 0.0035, 0.0012, taps);
     at = map_position(far_sun_from_car, p + 12.0 * n);
-    return within(at) ? lit(far_sun_map, at, 0.003, 0.002) : 1.0;
+    return within(at) ? lit(far_sun_map, at, 0.003, 0.002, taps) : 1.0;
 }
 
 // GGX with Schlick's Fresnel and Smith's shadowing in Karis' form; times the cosine.

@@ -45,8 +45,13 @@ float street_lamps(float s, float u) {
 vec3 irradiance(vec3 p, vec3 n, float s, float u) {
     float up = 0.5 - 0.5 * n.y;
     vec3 light = u_ambient_rgb * mix(0.35, 1.0, up) + u_sun_rgb * max(dot(n, u_sun), 0.0);
-    vec3 to_lamp = normalize(vec3(u_car_x, EYE_HEIGHT - 0.62, 1.4) - p);
-    // Rough ground sends back more than a matt plane would at such grazing light.
-    float own = headlights(p) * max(max(dot(n, to_lamp), 0.0), 0.55 * up);
-    return light + u_lamps_on * (vec3(1.0, 0.93, 0.82) * own * 0.9 + vec3(1.0, 0.72, 0.42) * street_lamps(s, u) * (0.4 + 0.6 * up));
+    // A loop that runs once or never: llvmpipe evaluates both sides of a branch, but leaves a loop.
+    for (int k = 0; k < int(ceil(u_lamps_on)); ++k) {
+        vec3 to_lamp = normalize(vec3(u_car_x, EYE_HEIGHT - 0.62, 1.4) - p);
+        // Rough ground sends back more than a matt plane would at such grazing light.
+        float own = headlights(p) * max(max(dot(n, to_lamp), 0.0), 0.55 * up);
+        vec3 lamps = vec3(1.0, 0.93, 0.82) * own * 0.9 + vec3(1.0, 0.72, 0.42) * street_lamps(s, u) * (0.4 + 0.6 * up);
+        light += u_lamps_on * lamps;
+    }
+    return light;
 }

@@ -19,9 +19,10 @@ void main() {
 #define LINES 14
 #define JUNCTIONS 4
 uniform sampler2D u_noise;
-uniform vec4 u_lines[LINES];       // u, half width, period, dash; half width < 0 where unused
+uniform vec4 u_lines[LINES];       // u, half width, period, dash
 uniform float u_yellow[LINES];
-uniform vec2 u_junctions[JUNCTIONS]; // s, and 1 with stop lines and crossings; s far away where unused
+uniform vec2 u_counts;               // of lines and junctions in use
+uniform vec2 u_junctions[JUNCTIONS]; // s, and 1 with stop lines and crossings
 uniform vec4 u_across;             // half widths: median, asphalt, asphalt with pavement; distance of wheel tracks' lanes
 uniform float u_lane;              // middle of a lane
 uniform vec3 u_verge_rgb;
@@ -51,7 +52,7 @@ void main() {
 
     float asphalt = band(across, u_across.x, u_across.y, wu);
     float junction = 0.0, paint = 0.0, keep = 1.0;
-    for (int j = 0; j < JUNCTIONS; ++j) {
+    for (int j = 0; j < int(u_counts.y); ++j) {
         float ds = s - u_junctions[j].x;
         float side_road = band(ds, -4.5, 4.5, ws);
         junction = max(junction, side_road);
@@ -62,9 +63,9 @@ void main() {
     }
     asphalt = max(asphalt, junction * step(u_across.x, across));
     float yellow = 0.0;
-    for (int k = 0; k < LINES; ++k) {
+    for (int k = 0; k < int(u_counts.x); ++k) {
         vec4 line = u_lines[k];
-        float on = line.y > 0.0 ? band(u, line.x - line.y, line.x + line.y, wu) * keep : 0.0;
+        float on = band(u, line.x - line.y, line.x + line.y, wu) * keep;
         on *= line.z > 0.0 ? dashes(s, line.z, line.w, ws) : 1.0;
         yellow = max(yellow, on * u_yellow[k]);
         paint = max(paint, on);
@@ -84,7 +85,7 @@ void main() {
     float slab = 1.0 - 0.35 * max(dashes(s, 0.9, 0.03, ws), dashes(u, 0.9, 0.03, wu));
     vec3 paving = vec3(0.3, 0.29, 0.27) * slab * (0.5 + 0.5 * fine.r + 0.5 * fine.g);
     vec3 kerb = vec3(0.42) * (0.8 + 0.3 * fine.r) * (1.0 - 0.3 * dashes(s, 1.0, 0.03, ws));
-    vec3 verge = u_verge_rgb * (0.8 * fine.r + 0.7 * fine.g + 0.5 * fine.a + 0.3 * wide.r) * mix(vec3(0.9, 1.05, 1.0), vec3(1.3, 1.0, 0.6), smoothstep(0.3, 0.7, wide.g));
+    vec3 verge = u_verge_rgb * (0.8 * fine.r + 0.7 * fine.g + 0.5 * fine.a + 0.3 * wide.r) * mix(vec3(0.95, 1.04, 1.0), vec3(1.18, 1.0, 0.75), smoothstep(0.3, 0.7, wide.g));
     vec3 beside = mix(verge, paving, band(across, u_across.y, u_across.z, wu));
     float has_kerb = step(u_across.y + 0.1, u_across.z);
     beside = mix(beside, kerb, has_kerb * band(across, u_across.y, u_across.y + 0.16, wu));
@@ -93,8 +94,8 @@ void main() {
 
     vec3 to_eye = normalize(u_eye - v_position);
     vec3 rgb = albedo * mix(1.0, 0.55, u_wet * asphalt) * irradiance(v_position, vec3(0.0, -1.0, 0.0), s, u);
-    float grazing = 1.0 - max(-to_eye.y, 0.0);
-    float mirror = pow(grazing, 5.0) * asphalt * (0.16 + u_wet * (0.25 + 0.5 * smoothstep(0.4, 0.7, wide.r)));
+    float grazing = clamp(1.0 + to_eye.y, 0.0, 1.0);
+    float mirror = pow(grazing, 5.0) * asphalt * (0.16 + u_wet * (0.38 + 0.22 * smoothstep(0.35, 0.75, wide.g)));
     vec3 mirrored = sky_rgb(vec3(-to_eye.x, to_eye.y, -to_eye.z));
     rgb = mix(rgb, mirrored, mirror * (0.35 + 0.65 * u_wet) * (0.8 + 0.4 * fine.r));
     out_rgb = vec4(in_air(rgb, v_position), 1.0);

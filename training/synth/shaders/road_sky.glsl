@@ -45,7 +45,7 @@ void main() {
     float roofs = textureLod(u_noise, vec2((floor(azimuth * 90.0) + 0.5) / 512.0, 0.77), 0.0).a;
     float height = mix(0.10 * max(smooth_hills - 0.42, 0.0) + 0.016 * rough + 0.006, 0.02 + 0.05 * roofs * roofs, u_town);
     float edge = max(fwidth(up), 1e-4);
-    rgb = mix(rgb, u_silhouette_rgb * (0.8 + 0.4 * rough), smoothstep(edge, -edge, up - height));
+    rgb = mix(rgb, u_silhouette_rgb * (0.9 + 0.2 * rough), smoothstep(edge, -edge, up - height));
     out_rgb = vec4(rgb, 1.0);
 }
 

@@ -32,7 +32,7 @@ void main() {
     vec3 light = irradiance(v_position, n, v_road.x, v_road.y);
     // Retroreflecting sheets and plates send headlights back.
     if (m == 8 || (m == 0 && v_state.w < -0.5)) light += u_lamps_on * 0.5 * headlights(v_position + vec3(0.0, 1.2, 0.0));
-    float grazing = 1.0 - max(dot(n, to_eye), 0.0);
+    float grazing = clamp(1.0 - dot(n, to_eye), 0.0, 1.0);
     float fresnel = shine > 0.02 ? shine + (0.75 - shine) * pow(grazing, 5.0) : 0.0;
     vec3 r = reflect(-to_eye, n);
     vec3 seen = r.y < 0.0 ? sky_rgb(r) : 0.12 * u_ambient_rgb;

@@ -18,7 +18,7 @@ void main() {
     at = texture_at;
     face = face_masks;
     body = body_masks;
-    key_reach = key_share(p, n, 12);
+    key_reach = key_share(p, n);
     gl_Position = clip_from_car * vec4(position, 1.0);
 }
 #else
@@ -47,7 +47,7 @@ vec3 scattered(vec3 smooth_normal, vec3 rough_normal, vec3 l) {
 
 // Two lobes: oil and the surface below it (d'Eon and Luebke 2007).
 float skin_shine(vec3 normal, vec3 view, vec3 l, float roughness) {
-    return 0.8 * specular(normal, view, l, roughness, 0.028) + 0.2 * specular(normal, view, l, roughness * 0.55, 0.028);
+    return 0.85 * specular(normal, view, l, roughness, 0.028) + 0.15 * specular(normal, view, l, roughness * 0.7, 0.028);
 }
 
 vec3 with_relief(vec3 normal, vec2 slope) {
@@ -65,7 +65,7 @@ void main() {
     vec3 view = normalize(camera.xyz - p), smooth_normal = normalize(n);
     vec4 relief = texture(relief_map, at);
     vec3 normal = with_relief(smooth_normal, relief.xy);
-    float roughness = clamp(relief.z, 0.2, 0.9);
+    float roughness = clamp(relief.z * 0.85 + 0.12, 0.3, 0.9);
 
     vec4 stored = texture(albedo_map, at);
     stored *= stored;
@@ -77,20 +77,20 @@ void main() {
     vec3 ambient = mix(albedo, vec3(1.0), occlusion) * occlusion * key_reach;
     vec3 bent = mix(normal, smooth_normal, 0.4);
     vec3 diffuse = irradiance(bent) * ambient;
-    float open = occlusion * mix(0.35, 1.0, key_reach);
+    float open = 0.7 * occlusion * mix(0.3, 1.0, key_reach);
     vec3 mirrored = reflect(-view, normal);
-    float nv = max(dot(normal, view), 0.0);
+    float nv = max(dot(normal, view), 0.12);
     vec3 shine = surroundings_at(mirrored, 4.0 * roughness + 1.2) * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
 
     if (sun.w > 0.5) {
-        float s = dot(smooth_normal, sun.xyz) > -0.4 ? sunlit(p, smooth_normal) : 0.0;
+        float s = dot(smooth_normal, sun.xyz) > -0.4 ? sunlit(p, smooth_normal, SHADOW_TAPS) : 0.0;
         vec3 reddened = infrared() ? vec3(s) : vec3(sqrt(s), s, s);
         diffuse += sun_rgb.rgb / PI * scattered(smooth_normal, normal, sun.xyz) * reddened;
         shine += sun_rgb.rgb / PI * s * skin_shine(normal, view, sun.xyz, roughness);
         // Ears are thin: the sun behind them shines through.
         float behind = max(dot(-smooth_normal, sun.xyz), 0.0) * face.w;
         if (behind > 0.0)
-            diffuse += sun_rgb.rgb / PI * behind * sunlit(p + 7.0 * sun.xyz, sun.xyz) * vec3(0.22, 0.06, 0.03);
+            diffuse += sun_rgb.rgb / PI * behind * sunlit(p + 7.0 * sun.xyz, sun.xyz, 1) * vec3(0.22, 0.06, 0.03);
     }
     for (int i = 0; i < lamp_count(); ++i) {
         vec3 l;

@@ -51,9 +51,10 @@ void main() {
     albedo = vec4(infrared() ? tint.www : tint.rgb, clamp(width / max(drawn, 1e-4), 0.0, 1.0));
     view = towards / distance;
     vec3 facing = normalize(volume + 0.4 * view);
-    vec3 over = normalize(view - t * dot(view, t) * 0.98 + 0.5 * volume);
-    around = irradiance(facing) * 1.1 + gloss * 0.10 * surroundings_at(reflect(-view, over), 4.5);
-    around *= strand.w * key_share(p, volume, 4);
+    vec3 over = normalize(0.6 * (view - t * dot(view, t)) + volume);
+    around = irradiance(facing);
+    around = 1.1 * around + gloss * min(0.05 * surroundings_at(reflect(-view, over), 5.0), 0.5 * around);
+    around *= strand.w * key_share(p, volume);
     float sunny = 0.0;
     if (sun.w > 0.5) {
         vec3 at = map_position(near_sun_from_car, p + 2.5 * volume);

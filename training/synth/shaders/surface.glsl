@@ -15,14 +15,13 @@ void main() {
     p = (car_from_model * vec4(position, 1.0)).xyz;
     n = mat3(car_from_model) * normal;
     vec3 view = normalize(camera.xyz - p);
-    n = dot(n, view) < 0.0 ? -n : n;
     albedo = tint;
-    float reach = key_share(p, n, 6);
+    float reach = key_share(p, n);
     around = irradiance(n) * reach;
     mirrored = vec3(0.0);
     if (gloss.x > SHARPEST_ROUGH)
-        mirrored = surroundings_at(reflect(-view, n), gloss.x * 6.0) * mix(0.2, 0.6, reach)
-                 * fresnel_rough(dot(n, view), gloss.y, gloss.x);
+        mirrored = surroundings_at(reflect(-view, n), gloss.x * 6.0) * mix(0.15, 0.5, reach)
+                 * fresnel_rough(max(dot(n, view), 0.15), gloss.y, gloss.x);
     gl_Position = clip_from_car * vec4(p, 1.0);
 }
 #else
@@ -38,15 +37,16 @@ layout(location = 1) out uint part;
 
 void main() {
     vec3 view = normalize(camera.xyz - p), normal = normalize(n);
-    float roughness = gloss.x, f0 = gloss.y;
+    float roughness = gloss.x, f0 = gloss.y, opacity = surface.w;
     vec3 diffuse = around, shine = mirrored;
     if (roughness <= SHARPEST_ROUGH) {
+        if (dot(normal, view) < 0.0) normal = -normal;   // lenses and mirrors are sheets
         float nv = max(dot(normal, view), 0.0);
         shine = surroundings_at(reflect(-view, normal), roughness * 6.0) * fresnel_rough(nv, f0, roughness);
     }
     float towards_sun = dot(normal, sun.xyz);
     if (sun.w > 0.5 && towards_sun > 0.0) {
-        vec3 e = sun_rgb.rgb / PI * sunlit(p, normal);
+        vec3 e = sun_rgb.rgb / PI * sunlit(p, normal, 1);
         diffuse += e * towards_sun;
         shine += e * specular(normal, view, sun.xyz, max(roughness, 0.08), f0);
     }
@@ -56,8 +56,9 @@ void main() {
         diffuse += e * max(dot(normal, l), 0.0);
         if (roughness <= SHARPEST_ROUGH) shine += e * specular(normal, view, l, max(roughness, 0.08), f0);
     }
-    float opacity = surface.w;
-    colour = vec4(finished(surface.rgb * albedo * diffuse * opacity + min(shine, vec3(20.0))), opacity);
+    // Glass scatters nothing: it mirrors, and holds back some of what is behind it.
+    vec3 own = opacity < 1.0 ? vec3(0.0) : surface.rgb * albedo * diffuse;
+    colour = vec4(finished(own + min(shine, vec3(20.0))), opacity);
     part = label;
 }
 #endif

@@ -42,12 +42,12 @@ def skin_maps(person: Person) -> SkinMaps:
     for coat in coats:
         features.paint(albedo, coat.cover, coat.colour)
         infrared += (coat.infrared - infrared) * coat.cover
-        rough += (0.55 - rough) * (0.7 * coat.cover)
+        rough += (0.75 - rough) * coat.cover
     if person.make_up > 0:
         features.add_make_up(person, paints, albedo, rough)
     return SkinMaps(
         albedo=np.clip(albedo, 0.004, 0.95, out=albedo),
         infrared=np.clip(infrared, 0.01, 0.95, out=infrared),
         height_mm=height_mm,
-        roughness=np.clip(rough, 0.2, 0.7, out=rough),
+        roughness=np.clip(rough, 0.2, 0.75, out=rough),
     )

@@ -24,15 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 Map = NDArray[np.float32]
 
 SIZE = 1024
-"""Rows and columns of every map."""
+"""Rows and columns of every map: 3.1 texels per millimetre down the face, some 2.6 across."""
 COARSE = 256
 """Rows and columns of maps that hold soft shapes only."""
 AXIS_MM = 85.0
 TOP_MM, BOTTOM_MM = -130.0, 200.0
 REACH_MM = 260.0
 PLAIN_V = 0.93
-PER_MM = SIZE / (BOTTOM_MM - TOP_MM)
-"""Texels per millimetre down the chart; across it is some 2.6 on the face."""
 
 # Positions (u, v) on the mean head, for the person's right; the left is at (1 - u, v).
 LIP_TOP = ((0.4425, 0.6020), (0.4460, 0.5930), (0.4535, 0.5845), (0.4620, 0.5780), (0.4715, 0.5738), (0.4800, 0.5718))
@@ -71,7 +69,6 @@ BROW = ((0.4715, 0.3460), (0.4430, 0.3390), (0.4060, 0.3330), (0.3670, 0.3460))
 NOSE_TIP = (0.5000, 0.5060)
 NOSE_WING = (0.4585, 0.5165)
 NOSTRIL = (0.4765, 0.5270)
-NOSE_BASE = (0.5000, 0.5410)
 CHIN = (0.5000, 0.6950)
 CHEEK = (0.4050, 0.5000)
 EAR = (0.1900, 0.4650)

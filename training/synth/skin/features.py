@@ -1,6 +1,7 @@
 """What gives one face's skin its look: pigment by region, marks, wrinkles, lips and make-up.
 
-All amounts are in the units of `pigment` (melanin 0 to 1 over all people, blood 0 for the usual) and millimetres of relief.
+Amounts are in the units of `pigment` (melanin 0 to 1 over all people, blood 0 for the usual) and in millimetres of
+relief.
 """
 
 import functools
@@ -52,7 +53,9 @@ WRINKLES = (
     Wrinkle(((0.4479, 0.4175), (0.4309, 0.4295), (0.4096, 0.4328), (0.3868, 0.4241)), 0.30, 0.24, 0.9),
     Wrinkle(((0.4544, 0.4143), (0.4427, 0.4317), (0.4249, 0.4448), (0.4039, 0.4492)), -0.05, 0.45, 2.6),
     # beside nose and mouth
-    Wrinkle(((0.4565, 0.5131), (0.4456, 0.5324), (0.4354, 0.5589), (0.4272, 0.5904), (0.4241, 0.6147)), -0.20, 0.9, 2.4),
+    Wrinkle(
+        ((0.4565, 0.5131), (0.4456, 0.5324), (0.4354, 0.5589), (0.4272, 0.5904), (0.4241, 0.6147)), -0.20, 0.9, 2.4
+    ),
     Wrinkle(((0.4384, 0.6078), (0.4333, 0.6285), (0.4343, 0.6559)), 0.20, 0.6, 2.0),
     Wrinkle(((0.4582, 0.6495), (0.4775, 0.6432), (0.5000, 0.6411)), -0.20, 0.5, 2.6, True),
     Wrinkle(((0.3836, 0.4920), (0.3939, 0.5336), (0.4005, 0.5807)), 0.62, 0.35, 1.6),
@@ -84,7 +87,9 @@ def regions() -> dict[str, Map]:
     )
     eye_u, eye_v = chart.EYE
     under = np.vstack([chart.LID_LOWER, [(0.3871, 0.4306), (0.4110, 0.4405), (0.4374, 0.4361), (0.4544, 0.4165)]])
-    lid = np.vstack([chart.LID_UPPER, [(0.3736, 0.3918), (0.3900, 0.3749), (0.4136, 0.3683), (0.4404, 0.3727), (0.4576, 0.3894)]])
+    lid = np.vstack(
+        [chart.LID_UPPER, [(0.3736, 0.3918), (0.3900, 0.3749), (0.4136, 0.3683), (0.4404, 0.3727), (0.4576, 0.3894)]]
+    )
     return {
         "cheeks": spots(*chart.CHEEK, 0.026, 0.034),
         "cheekbones": spots(0.3718, 0.4785, 0.026, 0.020),
@@ -101,7 +106,19 @@ def regions() -> dict[str, Map]:
         "folds": lines(chart.curve(WRINKLES[15].points, 16), 0.006, 0.006),
         "wing_groove": lines(((0.4627, 0.5063), (0.4570, 0.5131), (0.4575, 0.5255)), 0.005, 0.003),
         "nostrils": spots(*chart.NOSTRIL, 0.0075, 0.0055),
-        "neck": area(((0.2000, 0.7567), (0.3228, 0.7378), (0.4251, 0.7850), (0.5749, 0.7850), (0.6772, 0.7378), (0.8000, 0.7567), (1, 1), (0, 1)), 0.02),
+        "neck": area(
+            (
+                (0.2000, 0.7567),
+                (0.3228, 0.7378),
+                (0.4251, 0.7850),
+                (0.5749, 0.7850),
+                (0.6772, 0.7378),
+                (0.8000, 0.7567),
+                (1, 1),
+                (0, 1),
+            ),
+            0.02,
+        ),
         "mouth_corners": spots(0.4420, 0.6009, 0.0060, 0.0050),
         "lip_shade": line(chart.symmetric(((0.4555, 0.6338), (0.4766, 0.6390), (0.5000, 0.6390))), 0.008, 0.006),
         "eye_lines": lines(chart.LID_UPPER, 0.004, 0.004),
@@ -147,8 +164,8 @@ def pigments(person: Person, rng: Rng) -> tuple[Map, Map]:
         - 0.022 * at["cheeks"] * brown
         + 0.030 * at["around_mouth"] * brown * rng.uniform(0.0, 1.0)
         + 0.022 * at["sockets"] * brown * shadowed
-        + (0.018 + 0.030 * brown * shadowed) * at["lids"]
-        + (0.020 + 0.045 * brown * shadowed) * at["under_eye"]
+        + (0.022 + 0.040 * brown * shadowed) * at["lids"]
+        + (0.025 + 0.060 * brown * shadowed) * at["under_eye"]
         + 0.035 * at["inner_corner"]
         + 0.020 * at["folds"] * brown
         - rng.uniform(0.0, 0.05) * at["neck"] * (tone > 0.08)
@@ -158,7 +175,7 @@ def pigments(person: Person, rng: Rng) -> tuple[Map, Map]:
     blood = (
         1.3 * (person.blood - 1.0)
         + 0.06 * person.male
-        + flush * weathered * (0.30 * at["cheeks"] + 0.34 * at["nose"] + 0.10 * at["chin"])
+        + flush * weathered * (0.36 * at["cheeks"] + 0.40 * at["nose"] + 0.10 * at["chin"])
         + 0.42 * at["ears"]
         - 0.14 * at["forehead"] * rng.uniform(0.0, 1.0)
         - 0.08 * at["around_mouth"]
@@ -173,7 +190,7 @@ def pigments(person: Person, rng: Rng) -> tuple[Map, Map]:
     melanin = chart.full(np.asarray(melanin, np.float32))
     melanin += (0.010 + 0.010 * old) * blotchy * patches + 0.010 * even * fine
     blood = chart.full(np.asarray(blood, np.float32))
-    blood += blotchy * (0.075 * chart.noise(rng, 16, 5) + 0.050 * fine[::-1])
+    blood += blotchy * (0.095 * chart.noise(rng, 16, 5) + 0.050 * fine[::-1])
     return melanin, blood
 
 
@@ -185,7 +202,9 @@ def add_marks(person: Person, rng: Rng, melanin: Map, blood: Map, height_mm: Map
     melanin += chart.blurred(freckles, 0.8) * (0.34 * (1.0 - tone)) * (0.3 + 0.7 * person.freckles)
     late = max(0.0, person.age_years - 42.0) * (1.1 - tone)
     for size_px, share in (((1.5, 3.0), 0.7), ((3.0, 6.0), 0.18)):
-        spots = chart.blurred(_dots(rng, rng.poisson(share * late), (0.5, 0.38), (0.11, 0.11), size_px), size_px[0] * 0.7)
+        spots = chart.blurred(
+            _dots(rng, rng.poisson(share * late), (0.5, 0.38), (0.11, 0.11), size_px), size_px[0] * 0.7
+        )
         melanin += spots * 0.16 * (0.75 + 0.25 * chart.noise(rng, 64, 3))
     moles = chart.blurred(_dots(rng, person.moles, (0.5, 0.52), (0.11, 0.16), (1.2, 2.6)), 0.9)
     melanin += moles * (0.55 - 0.2 * tone)
@@ -226,7 +245,12 @@ def add_lips(person: Person, rng: Rng, melanin: Map, blood: Map, height_mm: Map)
     """Vermilion, its pale border and its vertical lines, added in place."""
     upper, lower = lips()
     both = upper + lower
-    vivid = person.blood * (1.0 - 0.2 * person.male) * rng.uniform(0.75, 1.15) * (1.0 - 0.2 * np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
+    vivid = (
+        person.blood
+        * (1.0 - 0.2 * person.male)
+        * rng.uniform(0.75, 1.15)
+        * (1.0 - 0.2 * np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
+    )
     lined = np.asarray(np.interp(np.arange(SIZE), np.arange(0, SIZE, 2), rng.standard_normal(SIZE // 2)), np.float32)
     lined = 0.6 * lined[None, :] + 0.5 * chart.noise(rng, 128, 3)
     blood += (1.10 * vivid * both) * (1.0 + 0.10 * lined)
@@ -250,7 +274,9 @@ def shade(person: Person, creases: Map) -> Map:
         + 0.10 * at["eye_lines"]
     )
     seam = chart.line(chart.symmetric(chart.LIP_SEAM), 0.0030, 0.0014, SIZE)
-    return np.asarray((1.0 - np.minimum(chart.full(soft), 0.8)) * (1.0 - 0.38 * creases) * (1.0 - 0.55 * seam), np.float32)
+    return np.asarray(
+        (1.0 - np.minimum(chart.full(soft), 0.8)) * (1.0 - 0.48 * creases) * (1.0 - 0.55 * seam), np.float32
+    )
 
 
 def roughness(person: Person, rng: Rng) -> Map:
@@ -259,10 +285,10 @@ def roughness(person: Person, rng: Rng) -> Map:
     oily = np.minimum(at["forehead"] + at["nose"] + at["bridge"] + 0.5 * at["chin"], 1.0)
     dry = 0.05 * np.clip((person.age_years - 40.0) / 30.0, 0.0, 1.0) + 0.04 * person.make_up
     upper, lower = lips()
-    rough = chart.full(0.48 + float(dry) - 0.10 * rng.uniform(0.3, 1.2) * oily) + 0.025 * chart.noise(rng, 64, 4)
-    rough += (0.36 - 0.08 * person.make_up - rough) * np.minimum(upper + lower, 1.0)
-    rough += (0.25 - rough) * lid_rims()
-    return np.asarray(np.clip(rough, 0.2, 0.6), np.float32)
+    rough = chart.full(0.56 + float(dry) - 0.08 * rng.uniform(0.2, 1.2) * oily) + 0.025 * chart.noise(rng, 64, 4)
+    rough += (0.42 - 0.08 * person.make_up - rough) * np.minimum(upper + lower, 1.0)
+    rough += (0.30 - rough) * lid_rims()
+    return np.asarray(np.clip(rough, 0.25, 0.65), np.float32)
 
 
 def add_make_up(person: Person, rng: Rng, albedo: Map, rough: Map) -> None:
@@ -275,7 +301,11 @@ def add_make_up(person: Person, rng: Rng, albedo: Map, rough: Map) -> None:
     lipstick = min(1.0, 1.3 * strength) * rng.uniform(0.6, 0.95)
     paint(albedo, chart.full(at["cheekbones"]) * (0.28 * strength), blush)
     paint(albedo, chart.full(at["lids"]) * (0.55 * strength * rng.uniform(0.2, 1.0)), np.array(shadow))
-    paint(albedo, np.minimum(1.6 * upper * rng.uniform(0.3, 1.0) + 0.5 * lower, 1.0) * (0.85 * strength), np.full(3, 0.012))
+    paint(
+        albedo,
+        np.minimum(1.6 * upper * rng.uniform(0.3, 1.0) + 0.5 * lower, 1.0) * (0.85 * strength),
+        np.full(3, 0.012),
+    )
     mouth = np.minimum(np.add(*lips()), 1.0)
     gloss = 1.0 + 0.06 * chart.noise(rng, 128, 3)
     paint(albedo, mouth * lipstick, np.array(person.lip_rgb), gloss)

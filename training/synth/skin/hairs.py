@@ -112,16 +112,17 @@ def scalp(person: Person, rng: Rng) -> list[Coat]:
 
     depth_mm = depth_in_hairline_mm(person, _positions().reshape(-1, 3)).reshape(COARSE, COARSE)
     edge_mm = chart.full(chart.blurred(depth_mm, 1.0)) + 5.0 * chart.noise(rng, 64, 4)
-    strength = {"bald": 0.25, "shaved": 0.55}.get(person.hair_style, 0.92)
+    strength = {"bald": 0.25, "shaved": 0.45}.get(person.hair_style, 0.92)
     dense = np.clip(0.3 + edge_mm / 16.0, 0.0, 1.0)
     stipple = np.clip(0.90 + 0.10 * chart.noise(rng, 256, 2), 0.5, 1.0)
-    return _coats(person, np.asarray(dense * stipple * strength, np.float32))
+    colour = 0.7 * _mean_colour(person, person.grey)  # roots lie in the shade of what grows out of them
+    return [Coat(np.asarray(dense * stipple * strength, np.float32), colour, infrared_albedo(colour))]
 
 
 def beard(person: Person, rng: Rng) -> list[Coat]:
     """Facial hair of the person's kind; a faint bluish shadow for a shaved man, nothing for a woman."""
     kind = person.facial_hair
-    if person.male < 0.5:
+    if kind == "none" and person.male < 0.5:
         return []
     region = beard_regions()[kind]
     ragged = chart.noise(rng, 32, 4)
@@ -134,13 +135,13 @@ def beard(person: Person, rng: Rng) -> list[Coat]:
     if kind == "stubble":
         base, length_px, strength, elsewhere = 0.12 + 0.28 * density, (1.0, 3.0), 0.60, 0.0
     else:
-        base, length_px, strength, elsewhere = 0.50 + 0.40 * density, (6.0, 15.0), 0.55, 0.05 + 0.10 * rng.random()
+        base, length_px, strength, elsewhere = 0.60 + 0.35 * density, (6.0, 15.0), 0.55, 0.05 + 0.10 * rng.random()
     roots = _strewn(rng, grows, int(MOST_HAIRS * (0.4 + 0.6 * density)))
     way = _beard_directions(roots, rng) * (rng.uniform(*length_px, (len(roots), 1)) / SIZE)
     bent = rng.normal(0.0, 0.15, way.shape) * np.abs(way).max(axis=1, keepdims=True)
     strands = np.stack([roots, roots + 0.5 * way, roots + way + bent], axis=1)
     single = _Hairs(strands, rng.uniform(0.4, 1.0, len(roots)) * strength, rng.random(len(roots)))
-    cover = base * grows**1.2 * (1.0 + 0.18 * chart.noise(rng, 256, 3))
+    cover = base * grows**1.2 * (1.0 + 0.10 * chart.noise(rng, 256, 3))
     if elsewhere:  # the shaved rest
         cover = np.maximum(cover, elsewhere * chart.full(beard_regions()["none"]))
     return _coats(person, np.asarray(np.clip(cover, 0.0, 0.95), np.float32), single, 1.2)
@@ -152,10 +153,10 @@ def brows(person: Person, rng: Rng) -> list[Coat]:
     spine = np.array(chart.BROW)
     spine[:, 1] -= 0.0045 * person.brow_height
     spine[:, 1] -= 0.0050 * person.brow_arch * np.array([-0.5, 0.2, 1.0, -0.6])
-    thick = 0.0105 * (0.75 + 0.45 * person.male) * (0.7 + 0.3 * person.brow_density)
+    thick = 0.0130 * (0.72 + 0.43 * person.male) * (0.7 + 0.3 * person.brow_density)
     for mirror in (False, True):
         uneven = spine + rng.normal(0.0, 0.0010, spine.shape)
-        count = int(330 * person.brow_density * (0.8 + 0.5 * person.male))
+        count = int(520 * person.brow_density * (0.75 + 0.4 * person.male))
         along = rng.random(count) ** 0.85
         across = np.clip(rng.normal(0.0, 0.42, count), -1.0, 1.0)
         path = chart.curve(uneven, 200)
@@ -175,18 +176,23 @@ def brows(person: Person, rng: Rng) -> list[Coat]:
         strands.append(hairs)
     number = sum(len(side) for side in strands)
     single = _Hairs(np.concatenate(strands), rng.uniform(0.45, 0.95, number), rng.random(number))
-    return _coats(person, cover * min(0.30 * person.brow_density, 0.6), single, 0.6)
+    return _coats(person, cover * min(0.36 * person.brow_density, 0.6), single, 0.6)
 
 
 def _coats(person: Person, cover: Map, hairs: "_Hairs | None" = None, greying: float = 1.0) -> list[Coat]:
     """The cover in the mean colour of the hair, and single hairs over it, pigmented or grey."""
-    dark, white = np.array(person.hair_rgb), np.array(GREY)
-    grey = person.grey * greying
-    mean = dark + (0.7 * white - dark) * grey
+    grey = min(1.0, person.grey * greying)
+    mean = _mean_colour(person, grey)
     coats = [Coat(cover, mean, infrared_albedo(mean))]
     if hairs is not None:
-        coats += [Coat(drawn, colour, infrared_albedo(colour)) for drawn, colour in hairs.drawn(grey, (dark, white))]
+        colours = (np.array(person.hair_rgb), np.array(GREY))
+        coats += [Coat(drawn, colour, infrared_albedo(colour)) for drawn, colour in hairs.drawn(grey, colours)]
     return coats
+
+
+def _mean_colour(person: Person, grey: float) -> NDArray[np.float64]:
+    dark = np.array(person.hair_rgb)
+    return np.asarray(dark + (0.7 * np.array(GREY) - dark) * grey)
 
 
 def _strewn(rng: Rng, density: Map, count: int) -> Points:
@@ -201,14 +207,16 @@ def _beard_directions(roots: Points, rng: Rng) -> Points:
     """Unit vectors: down, on the upper lip outwards, along the jaw a little backwards."""
     side = np.sign(roots[:, 0] - 0.5)
     lip = np.exp(-(((roots[:, 1] - 0.55) / 0.018) ** 2)) * (np.abs(roots[:, 0] - 0.5) < 0.075)
-    out = side * (0.15 + 1.3 * lip * np.minimum(np.abs(roots[:, 0] - 0.5) / 0.03, 1.0)) + rng.normal(0.0, 0.35, len(roots))
+    out = side * (0.15 + 1.3 * lip * np.minimum(np.abs(roots[:, 0] - 0.5) / 0.03, 1.0)) + rng.normal(
+        0.0, 0.35, len(roots)
+    )
     way = np.stack([out, np.ones(len(roots))], axis=1)
     return np.asarray(way / np.linalg.norm(way, axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Hairs:
-    """Single hairs: polylines (n, k, 2) on the chart, how much each covers, and a number in 0..1 that decides on grey."""
+    """Single hairs: polylines (n, k, 2) on the chart, how much each covers, and a number in 0..1 that makes it grey."""
 
     points: Points
     strengths: NDArray[np.float64]
@@ -217,12 +225,11 @@ class _Hairs:
     def drawn(self, grey: float, colours: tuple[NDArray[np.float64], ...]) -> list[tuple[Map, NDArray[np.float64]]]:
         """Cover of the pigmented and of the grey hairs, with their colours; nothing for a kind that is missing."""
         white = self.lot < grey
-        parts = [
+        return [
             (_draw(self.points[chosen], self.strengths[chosen]), colour)
             for chosen, colour in zip((~white, white), colours, strict=True)
             if chosen.any()
         ]
-        return parts
 
 
 def _draw(hairs: Points, strengths: NDArray[np.float64]) -> Map:

@@ -1,11 +1,11 @@
 """Colour of skin from its pigments: melanin, and blood against the usual amount.
 
-`TONES` are CIELAB colours (D65) of skin from very light to dark, by individual typology angle (after Chardonnay et al. 1991
-and Del Bino & Bernerd 2013) with the redness of faces (after Xiao et al. 2017), and one darker end; between them the
-logarithm of reflectance is interpolated, as absorption adds up along the path of light (Beer-Lambert, as in Donner &
-Jensen 2006 and Jimenez et al. 2010). Blood multiplies by exp(-HAEMOGLOBIN x): absorption of oxygenated haemoglobin averaged
-over the sRGB primaries; melanin lies above the blood and hides it. At 850 to 940 nm melanin absorbs an order of
-magnitude less (Jacques 2013), and blood is even. The numbers are quoted from memory or fitted by eye, not measured anew.
+`TONES` are CIELAB colours (D65) of skin from very light to dark, by individual typology angle (after Chardonnay et al.
+1991 and Del Bino & Bernerd 2013) with the redness of faces (after Xiao et al. 2017), and one darker end; between them
+the logarithm of reflectance is interpolated, as absorption adds up along the path of light (Beer-Lambert, as in Donner
+& Jensen 2006 and Jimenez et al. 2010). Blood multiplies by exp(-HAEMOGLOBIN x): absorption of oxygenated haemoglobin
+averaged over the sRGB primaries; melanin lies above the blood and hides it. At 850 to 940 nm melanin absorbs an order
+of magnitude less (Jacques 2013), and blood is even. The numbers are quoted from memory or fitted by eye.
 """
 
 import numpy as np
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from dashgaze.training.synth.skin.chart import Map
 
 TONES = (  # melanin, L*, a*, b*
-    (0.00, 71.0, 9.5, 13.5),
-    (0.12, 66.5, 11.5, 16.0),
-    (0.27, 61.5, 12.0, 18.5),
-    (0.40, 56.5, 13.5, 20.0),
-    (0.55, 49.0, 14.0, 20.5),
-    (0.75, 39.0, 13.0, 17.5),
+    (0.00, 71.0, 10.0, 14.5),
+    (0.12, 66.5, 12.0, 17.5),
+    (0.27, 61.5, 12.5, 20.0),
+    (0.40, 56.5, 14.0, 21.5),
+    (0.55, 49.0, 14.5, 21.5),
+    (0.75, 39.0, 13.0, 18.0),
     (0.90, 31.5, 11.0, 13.5),
     (1.00, 26.0, 9.0, 10.0),
 )
+SURFACE = 0.015
+"""White reflection of the surface that measured colours hold; the renderer adds its own."""
 HAEMOGLOBIN = (0.10, 0.50, 0.38)
 """Optical density of one unit of blood above the usual, in red, green, blue."""
 PALEST, DARKEST = -0.15, 1.6
@@ -54,7 +56,7 @@ def _linear_rgb(lightness: float, a: float, b: float) -> NDArray[np.float64]:
 def _densities() -> NDArray[np.float32]:
     """(k, 3) optical density over the range of melanin, extrapolated past both ends."""
     at = np.array([tone[0] for tone in TONES])
-    density = -np.log([_linear_rgb(*tone[1:]) for tone in TONES])
+    density = -np.log(np.array([_linear_rgb(*tone[1:]) for tone in TONES]) - SURFACE)
     first = density[0] + (PALEST - at[0]) / (at[1] - at[0]) * (density[1] - density[0])
     last = density[-1] + (DARKEST - at[-1]) / (at[-1] - at[-3]) * (density[-1] - density[-3])
     knots = np.concatenate([[PALEST], at, [DARKEST]])
