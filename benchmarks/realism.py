@@ -685,13 +685,24 @@ PANORAMAS = "usr/share/blender/datafiles/studiolights/world"
 CITY_SHA256 = "70940108df90c0721799d29f758ca79e67e509d9a2636487e639db7779561524"
 
 
-def prototype_faces(reader: Callable[[], FaceReader], work: Path = WORK, cache: Path = PACKAGES) -> Faces:
-    """The prototype's faces, described once and kept. Raises DashgazeError that says what is missing."""
-    kept = work / f"prototype-{_recipe()}.npz"
-    if not kept.exists():
-        folder = render_prototype(work, cache)
-        save_faces(kept, reader().read(folder_pictures(folder, PROTOTYPE_PICTURES)))
-    return load_faces(kept)
+def prototype_faces(reader: FaceReader, work: Path = WORK, cache: Path = PACKAGES) -> Faces:
+    """The prototype's faces. Raises DashgazeError that says what is missing."""
+    return kept(
+        "prototype", lambda: reader.read(folder_pictures(render_prototype(work, cache), PROTOTYPE_PICTURES)), work
+    )
+
+
+def real_faces(reader: FaceReader, data: Path, half: Half, work: Path = WORK) -> Faces:
+    """The real faces of a half. Raises InputError."""
+    return kept(f"real-{half}", lambda: reader.read(real_pictures(data, half)), work)
+
+
+def kept(name: str, describe: Callable[[], Faces], work: Path) -> Faces:
+    """What was described before in the same way, or is now."""
+    path = work / f"{name}-{_recipe()}.npz"
+    if not path.exists():
+        save_faces(path, describe())
+    return load_faces(path)
 
 
 def _recipe() -> str:
@@ -799,9 +810,9 @@ def report(folder: Path, half: Half, per_person: int, data: Path) -> None:
     reader = FaceReader()
     ours = reader.read(folder_pictures(folder, per_person))
     print_faces(str(folder), ours)
-    real = reader.read(real_pictures(data, half))
+    real = real_faces(reader, data, half)
     print_faces(f"real, {half}", real)
-    prototype = prototype_faces(lambda: reader)
+    prototype = prototype_faces(reader)
     print_faces("prototype", prototype)
     realism = compare_realism(real, ours, prototype)
     print(f"distance to real faces: {realism.ours}; prototype {realism.prototype}")

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from dashgaze.bundle import Bundle, packaged_bundle
+from dashgaze.errors import DashgazeError
+from dashgaze.session import Session, read_session
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +32,24 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real recordings in ../shared/data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """OpenGL without a screen; what renders is skipped where it is missing."""
+    from dashgaze.training.synth.graphics import create_context
+
+    try:
+        create_context().release()
+    except DashgazeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def rendered(opengl: None, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A rendered drive by day, three seconds with a frame each, with masks."""
+    from dashgaze.training.synth.drives import SetPlan
+
+    path = tmp_path_factory.mktemp("rendered") / "00000"
+    SetPlan(sessions=1, seed=2, duration_s=3.0, light="day", masks=True).write(0, path, lambda: None)
+    return read_session(path)

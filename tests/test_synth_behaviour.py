@@ -162,19 +162,21 @@ def test_nothing_jumps(ordinary: list[Gaze]) -> None:
 
 
 @pytest.mark.parametrize(("style", "share"), [("attentive", 0.80), ("ordinary", 0.58)])
-def test_the_road_and_every_zone_get_their_share(style: str, share: float) -> None:
-    seconds: Counter[Zone] = Counter()
+def test_the_road_gets_its_share(style: str, share: float) -> None:
+    fixations = [fixation for seed in range(4) for fixation in drive(style, seed, 90.0).fixations]
+    on_road_s = sum(fixation.duration_s for fixation in fixations if fixation.zone in ROAD_ZONES)
+    assert on_road_s / sum(fixation.duration_s for fixation in fixations) == pytest.approx(share, abs=0.08)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["attentive", "ordinary"])
+def test_glances_off_the_road_divide_as_the_style_says(style: str) -> None:
     glances: Counter[Zone] = Counter()
-    for seed in range(5):
-        last = None
-        for fixation in drive(style, seed, 200.0).fixations:
-            seconds[fixation.zone] += fixation.duration_s  # type: ignore[assignment]
-            glances[fixation.zone] += fixation.zone is not last
-            last = fixation.zone
-    assert sum(seconds[zone] for zone in ROAD_ZONES) / seconds.total() == pytest.approx(share, abs=0.06)
-    off = sum(count for zone, count in glances.items() if zone not in ROAD_ZONES)
-    for zone, expected in STYLES[style].glances.items():  # 1000 s hold some 200 to 400 glances
-        assert glances[zone] / off == pytest.approx(expected, abs=0.09)
+    for seed in range(8):
+        zones = [fixation.zone for fixation in drive(style, seed, 300.0).fixations]
+        glances.update(zone for before, zone in pairwise(zones) if zone is not before and zone not in ROAD_ZONES)
+    for zone, expected in STYLES[style].glances.items():  # episodes add to phone, console and passenger
+        assert glances[zone] / glances.total() == pytest.approx(expected, abs=0.07)
 
 
 def test_half_a_minute_of_ordinary_driving_visits_most_zones() -> None:
@@ -267,10 +269,10 @@ def test_things_that_nobody_can_look_at_do_no_harm(point: list[float]) -> None:
 
 def test_blinks_come_at_the_person_s_rate_and_close_faster_than_they_open() -> None:
     blinks = []
-    for seed in range(10):
+    for seed in range(8):
         behaviour = drive("attentive", seed, 60.0)
         blinks += [(behaviour, blink) for blink in behaviour.blinks]
-    assert 13 < len(blinks) / 10 < 21
+    assert 12 < len(blinks) / 8 < 21
     durations = np.array([blink.duration_s for _, blink in blinks])
     assert durations.min() >= 0.1
     assert durations.max() <= 0.4
@@ -302,12 +304,12 @@ def test_drowsy_drivers_close_their_eyes_nod_and_yawn() -> None:
             np.mean([b.at(t_s).lid_closure[0] > 0.8 for b in behaviours for t_s in np.arange(0, 60, 0.4).tolist()])
         )
 
-    awake, drowsy = ([drive(style, seed, 60.0) for seed in range(6)] for style in ("attentive", "drowsy"))
+    awake, drowsy = ([drive(style, seed, 60.0) for seed in range(4)] for style in ("attentive", "drowsy"))
     assert perclos(drowsy) > 0.06
     assert perclos(drowsy) > 2.5 * perclos(awake)
     kinds = Counter(event.kind for behaviour in drowsy for event in behaviour.events)
-    assert kinds["drowsy_start"] == 6
-    assert kinds["head_nod"] > 6
+    assert kinds["drowsy_start"] == 4
+    assert kinds["head_nod"] > 4
     assert kinds["yawn_start"] >= 2
 
 
@@ -384,9 +386,17 @@ def test_times_outside_the_drive_are_refused() -> None:
     for t_s in (-0.01, 5.01, float("nan")):
         with pytest.raises(ValueError, match="the drive lasts from 0 to 5"):
             behaviour.at(t_s)
-    for duration_s in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="a drive must last some seconds"):
+    for duration_s in (0.0, 0.9, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="a drive must last at least 1.0 s"):
             drive(duration_s=duration_s)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_shortest_drives_are_drives(style: str) -> None:
+    for seed in range(10):
+        behaviour = drive(style, seed, duration_s=1.0)
+        assert behaviour.fixations
+        assert all(behaviour.at(t_s).zone in Zone for t_s in np.linspace(0.0, 1.0, 11).tolist())
 
 
 def test_the_same_seed_gives_the_same_drive_and_another_another() -> None:

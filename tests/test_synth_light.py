@@ -28,7 +28,7 @@ def drive(seed: int, kind: LightKind, road: RoadType = "urban") -> list[Light]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_light_is_finite_and_complete(kind: LightKind) -> None:
-    for seed in range(12):
+    for seed in range(6):
         for light in drive(seed, kind)[::8]:
             assert light.environment in PANORAMAS
             assert light.environment_gain > 0
@@ -50,20 +50,22 @@ def test_the_sun_and_the_panorama_turn_against_the_car() -> None:
 
 
 def test_trees_make_the_sun_flicker_on_some_roads() -> None:
-    spans = [np.ptp([v.sun_rgb[0] for v in drive(s, "day", "rural")]) / max(drive(s, "day", "rural")[0].sun_rgb[0], 1e-6)
-             for s in range(10)]  # fmt: skip
-    assert max(spans) > 0.5
-    assert min(spans) < 0.5
+    shade = []
+    for seed in range(10):
+        sun = np.array([light.sun_rgb[0] for light in drive(seed, "day", "motorway")])
+        shade.append(1 - sun.min() / sun.max())
+    assert max(shade) > 0.5
+    assert min(shade) < 0.1
 
 
 def test_day_is_brighter_than_dusk_is_brighter_than_night() -> None:
-    mean = {kind: np.mean([drive(s, kind)[0].environment_gain for s in range(20)]) for kind in KINDS}
+    mean = {kind: np.mean([lighting(s, kind).at(0.0).environment_gain for s in range(20)]) for kind in KINDS}
     assert mean["day"] > mean["dusk"] > mean["night"]
 
 
 def test_the_sun_often_reaches_the_face_and_comes_from_all_sides() -> None:
     azimuths = np.array(
-        [angles_from_rays(np.array(drive(s, "day")[0].sun_direction))[0] for s in range(60)], dtype=float
+        [angles_from_rays(np.array(lighting(s, "day").at(0.0).sun_direction))[0] for s in range(60)], dtype=float
     )
     assert (np.abs(azimuths) < 60).any()
     assert (np.abs(azimuths) > 120).any()
@@ -73,7 +75,7 @@ def test_street_lamps_pass_at_the_period_of_their_spacing() -> None:
     bright = 0
     for seed in range(10):
         light = lighting(seed, "night", "urban")
-        level = np.array([light.at(0.1 * n, distance_m=1.0 * n).sun_rgb[0] for n in range(280)])
+        level = np.array([light.at(0.1 * n, distance_m=1.0 * n).sun_rgb[0] for n in range(0, 280, 2)])
         if level.max() < 1e-3:
             continue
         bright += 1
@@ -95,7 +97,7 @@ def test_lamps_outside_shine_through_windows_alone() -> None:
 
 def test_infrared_diodes_are_beside_the_camera() -> None:
     for seed in range(10):
-        light = drive(seed, "infrared")[0]
+        light = lighting(seed, "infrared").at(0.0)
         assert 1 <= len(light.lamps) <= 2
         for lamp in light.lamps:
             assert np.linalg.norm(np.array(lamp.position_mm) - CAMERA_MM) < 40

@@ -16,7 +16,7 @@ seeds = st.integers(0, 2**40)
 
 @pytest.fixture(scope="module")
 def people() -> list[Person]:
-    return [person_of(seed) for seed in range(500)]
+    return [person_of(seed) for seed in range(400)]
 
 
 def test_a_seed_is_one_person_and_other_seeds_are_others(people: Sequence[Person]) -> None:
@@ -31,9 +31,9 @@ def test_eyes_are_as_far_apart_as_dodgson_reports(people: Sequence[Person]) -> N
     men = np.array([p.ipd_mm for p in people if p.male > 0.5])
     women = np.array([p.ipd_mm for p in people if p.male < 0.5])
     both = np.concatenate([men, women])
-    assert men.mean() == pytest.approx(64.7, abs=0.7)
-    assert women.mean() == pytest.approx(62.3, abs=0.7)
-    assert both.mean() == pytest.approx(63.4, abs=0.5)
+    assert men.mean() == pytest.approx(64.7, abs=0.9)
+    assert women.mean() == pytest.approx(62.3, abs=0.9)
+    assert both.mean() == pytest.approx(63.4, abs=0.6)
     assert both.std() == pytest.approx(3.8, abs=0.4)
 
 

@@ -19,19 +19,23 @@ def rigs() -> dict[Mount, list[Rig]]:
     return {m: [plan_rig(np.random.default_rng(seed), hands[seed % 2], m) for seed in range(60)] for m in MOUNTS}
 
 
+def every(rigs: dict[Mount, list[Rig]]) -> list[Rig]:
+    return [rig for mount in MOUNTS for rig in rigs[mount]]
+
+
 def test_eyes_are_forty_pixels_wide_at_the_median(rigs: dict[Mount, list[Rig]]) -> None:
     widths = []
-    for rig in sum(rigs.values(), []):
+    for rig in every(rigs):
         a, b, c, d = rig.driver.project(EYES_MM)
         widths.append(max(np.linalg.norm(a - b), np.linalg.norm(c - d)))
     assert np.median(widths) >= 40
-    assert 500 < np.median([np.linalg.norm(r.driver.position_mm) for r in sum(rigs.values(), [])]) < 800
+    assert 500 < np.median([np.linalg.norm(r.driver.position_mm) for r in every(rigs)]) < 800
 
 
 def test_the_head_is_in_the_picture_also_when_it_moves(rigs: dict[Mount, list[Rig]]) -> None:
     shifts = np.random.default_rng(0).normal(0, (15, 8, 15), (20, 3))
     inside = []
-    for rig in sum(rigs.values(), []):
+    for rig in every(rigs):
         pixels = rig.driver.project(HEAD_MM + shifts[:, None])
         inside.append(((pixels > 0) & (pixels < SIZE_PX)).all(axis=(1, 2)).mean())
     assert np.mean(inside) > 0.98
@@ -50,7 +54,7 @@ def test_mounts_are_varied_and_aimed_by_hand(rigs: dict[Mount, list[Rig]], mount
 
 
 def test_most_devices_are_phones_with_mild_lenses(rigs: dict[Mount, list[Rig]]) -> None:
-    everything = sum(rigs.values(), [])
+    everything = every(rigs)
     dashcams = [rig for rig in everything if rig.device == "dashcam"]
     assert 0.08 < len(dashcams) / len(everything) < 0.3
     for rig in everything:
@@ -59,17 +63,17 @@ def test_most_devices_are_phones_with_mild_lenses(rigs: dict[Mount, list[Rig]]) 
 
 
 def test_the_road_straight_ahead_is_in_the_road_picture(rigs: dict[Mount, list[Rig]]) -> None:
-    for rig in sum(rigs.values(), []):
-        ahead = rig.road.project(rig.road.position_mm + [0, 0, 1e6])
+    for rig in every(rigs):
+        ahead = rig.road.project(rig.road.position_mm + np.array([0, 0, 1e6]))
         assert (ahead > 100).all()
         assert (ahead < np.array(SIZE_PX) - 100).all()
-        assert angle_between_deg(rig.road.rotation[:, 2], [0, 0, 1]) < 30
+        assert angle_between_deg(rig.road.rotation[:, 2], [0, 0, 1]) < 35
         assert np.linalg.norm(rig.road.position_mm - rig.driver.position_mm) < 100
 
 
 def test_driver_to_road_agrees_with_both_poses(rigs: dict[Mount, list[Rig]]) -> None:
     points = np.random.default_rng(1).normal(0, 1000, (10, 3))
-    for rig in sum(rigs.values(), []):
+    for rig in every(rigs):
         rotation, t_mm = rig.driver_to_road
         np.testing.assert_allclose(
             rig.driver.to_camera(points) @ rotation.T + t_mm, rig.road.to_camera(points), atol=1e-6
@@ -78,7 +82,7 @@ def test_driver_to_road_agrees_with_both_poses(rigs: dict[Mount, list[Rig]]) -> 
 
 
 def test_a_phone_has_its_cameras_back_to_back(rigs: dict[Mount, list[Rig]]) -> None:
-    for rig in sum(rigs.values(), []):
+    for rig in every(rigs):
         if rig.device == "phone":
             assert angle_between_deg(rig.driver.rotation[:, 2], -rig.road.rotation[:, 2]) < 4
 
@@ -86,14 +90,14 @@ def test_a_phone_has_its_cameras_back_to_back(rigs: dict[Mount, list[Rig]]) -> N
 def test_lenses_have_an_inverse_all_over_the_picture(rigs: dict[Mount, list[Rig]]) -> None:
     x, y = np.meshgrid(np.linspace(0, 1279, 9), np.linspace(0, 719, 7))
     pixels = np.stack([x, y], axis=-1)
-    for rig in sum(rigs.values(), [])[::4]:
+    for rig in every(rigs)[::4]:
         for camera in (rig.driver.camera, rig.road.camera):
             np.testing.assert_allclose(camera.project(camera.rays(pixels)), pixels, atol=0.02)
 
 
 def test_the_pinhole_covers_the_distorted_picture(rigs: dict[Mount, list[Rig]]) -> None:
     x, y = np.meshgrid(np.linspace(0, 1279, 17), np.linspace(0, 719, 11))
-    for rig in sum(rigs.values(), [])[::3]:
+    for rig in every(rigs)[::3]:
         camera = rig.driver.camera
         pinhole = render_camera(camera)
         assert not len(pinhole.distortion)

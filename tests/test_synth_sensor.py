@@ -160,7 +160,8 @@ def test_a_pixel_that_is_not_a_number_does_no_harm() -> None:
     a, b = (one.develop(s, camera, camera, STEADY, np.random.default_rng(0)) for s in (clean, spoilt))
     far = np.ones(a.shape[:2], bool)
     far[88:112, 88:112] = False
-    assert np.abs(a.astype(int) - b)[far].max() <= 3
+    assert np.abs(a.astype(int) - b)[far].mean() < 0.5
+    assert np.abs(a.astype(int) - b)[far].max() < 12  # rounding, sharpened
     assert np.isnan(spoilt[100, 100]).all()  # what was handed in is left alone
 
 

@@ -12,6 +12,7 @@ sunglasses let light of 850 to 940 nm through (0.08 to 0.35 is held back); mirro
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from scipy.spatial import ConvexHull, cKDTree
 from dashgaze.training.synth.body import Body, Posture
 from dashgaze.training.synth.records import Mesh, Part, Person, Rgb, Surface
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Triangles = NDArray[np.int32]
 Rng = np.random.Generator
 
@@ -35,19 +36,33 @@ BESIDE_MM = 15.0
 """A point whose nearest vertex of the skin is so far off along the skin is not under it."""
 
 ROUND = "round"
-OUTLINES: dict[str, list[tuple[float, float]]] = {
-    "oval": [(1, 0), (0.72, 0.7), (0, 1), (-0.72, 0.7), (-1, 0), (-0.72, -0.7), (0, -1), (0.72, -0.7)],
-    ROUND: [(1, 0), (0.707, 0.707), (0, 1), (-0.707, 0.707), (-1, 0), (-0.707, -0.707), (0, -1), (0.707, -0.707)],
-    "rectangular": [(1, 0), (0.97, 0.72), (0.8, 0.97), (0, 1), (-0.75, 0.93), (-0.94, 0.6), (-1, -0.1), (-0.97, -0.8)]
-    + [(-0.8, -0.98), (0, -1), (0.85, -0.97), (1, -0.75)],
-    "wayfarer": [(0.96, 0.1), (0.82, 0.72), (0.5, 0.96), (0, 1), (-0.5, 0.94), (-0.82, 0.62), (-0.94, 0)]
-    + [(-0.98, -0.7), (-0.8, -0.97), (0, -1), (0.85, -1), (1.05, -0.8)],
-    "aviator": [(0.98, -0.1), (0.86, 0.55), (0.5, 0.95), (0.05, 1.02), (-0.45, 0.78), (-0.8, 0.3), (-0.97, -0.3)]
-    + [(-0.88, -0.82), (-0.4, -0.98), (0.3, -1), (0.8, -0.92), (1, -0.6)],
-    "cat_eye": [(0.95, -0.1), (0.78, 0.62), (0.4, 0.95), (-0.1, 1), (-0.6, 0.84), (-0.92, 0.35), (-0.97, -0.3)]
-    + [(-0.8, -0.82), (-0.2, -0.92), (0.5, -1.02), (1.02, -1.1), (1.12, -0.85)],
+OUTLINES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "oval": (
+        (1, 0.72, 0, -0.72, -1, -0.72, 0, 0.72),
+        (0, 0.7, 1, 0.7, 0, -0.7, -1, -0.7),
+    ),
+    ROUND: (
+        (1, 0.707, 0, -0.707, -1, -0.707, 0, 0.707),
+        (0, 0.707, 1, 0.707, 0, -0.707, -1, -0.707),
+    ),
+    "rectangular": (
+        (1, 0.97, 0.8, 0, -0.75, -0.94, -1, -0.97, -0.8, 0, 0.85, 1),
+        (0, 0.72, 0.97, 1, 0.93, 0.6, -0.1, -0.8, -0.98, -1, -0.97, -0.75),
+    ),
+    "wayfarer": (
+        (0.96, 0.82, 0.5, 0, -0.5, -0.82, -0.94, -0.98, -0.8, 0, 0.85, 1.05),
+        (0.1, 0.72, 0.96, 1, 0.94, 0.62, 0, -0.7, -0.97, -1, -1, -0.8),
+    ),
+    "aviator": (
+        (0.98, 0.86, 0.5, 0.05, -0.45, -0.8, -0.97, -0.88, -0.4, 0.3, 0.8, 1),
+        (-0.1, 0.55, 0.95, 1.02, 0.78, 0.3, -0.3, -0.82, -0.98, -1, -0.92, -0.6),
+    ),
+    "cat_eye": (
+        (0.95, 0.78, 0.4, -0.1, -0.6, -0.92, -0.97, -0.8, -0.2, 0.5, 1.02, 1.12),
+        (-0.1, 0.62, 0.95, 1, 0.84, 0.35, -0.3, -0.82, -0.92, -1.02, -1.1, -0.85),
+    ),
 }
-"""Lens outlines in a box of -1 to 1: outward, downward."""
+"""Knots of lens outlines in a box of -1 to 1: outward, and downward."""
 
 ACETATES: tuple[Rgb, ...] = (
     (0.012, 0.012, 0.013),  # black
@@ -107,7 +122,7 @@ class HeadSurface:
         self._vertices, self._normals = vertices[near], normals[near]
         self._tree = cKDTree(self._vertices)
 
-    def above(self, points_mm: NDArray[np.floating]) -> tuple[Array, Array]:
+    def above(self, points_mm: Array) -> tuple[Array, Array]:
         """Height above the skin (n,), negative inside, and the skin's normals (n, 3) there."""
         away, index = self._tree.query(points_mm)
         offset, normals = points_mm - self._vertices[index], self._normals[index]
@@ -117,11 +132,12 @@ class HeadSurface:
         normals = np.where(beside[:, None], offset / np.maximum(away, 1e-6)[:, None], normals)
         return height.astype(np.float32), normals.astype(np.float32)
 
-    def pushed_out(self, points_mm: NDArray[np.floating], clearance_mm: float) -> Array:
+    def pushed_out(self, points_mm: Array, clearance_mm: float) -> Array:
         """Points (..., 3) moved along the normal to lie at least `clearance_mm` above the skin."""
         flat = np.asarray(points_mm, np.float32).reshape(-1, 3)
         height, normals = self.above(flat)
-        return (flat + normals * np.maximum(clearance_mm - height, 0)[:, None]).reshape(np.shape(points_mm))
+        moved = flat + normals * np.maximum(clearance_mm - height, 0)[:, None]
+        return np.asarray(moved.reshape(np.shape(points_mm)), np.float32)
 
 
 class Fit:
@@ -133,7 +149,7 @@ class Fit:
         skin = masks["inside_mouth"] < 0.1
         middle = skin & (np.abs(x) < 3)
 
-        def lowest(where: NDArray[np.bool_], value: NDArray[np.floating]) -> Array:
+        def lowest(where: NDArray[np.bool_], value: Array) -> Array:
             index = np.flatnonzero(where)
             return np.asarray(rest[index[value[index].argmin()]], np.float32)
 
@@ -159,7 +175,7 @@ class Fit:
         self.half_face_mm = float(np.abs(rest[cheek, 0]).max())
 
 
-def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> Array:
+def vertex_normals(vertices: Array, triangles: NDArray[np.integer]) -> Array:
     """Unit normals (n, 3): sum of the neighbouring triangles' area vectors."""
     a, b, c = (vertices[triangles[:, k]] for k in range(3))
     face = np.cross(b - a, c - a)
@@ -167,7 +183,7 @@ def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer
     for axis in range(3):
         for corner in range(3):
             total[:, axis] += np.bincount(triangles[:, corner], face[:, axis], len(vertices))
-    return (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -290,7 +306,7 @@ def eyewear(person: Person, body: Body, infrared: bool = False) -> list[Mesh]:
 
 def _outline(name: str) -> Array:
     """(OUTLINE_POINTS, 2): outward, down; a closed Catmull-Rom curve."""
-    knots = np.array(OUTLINES[name], float)
+    knots = np.array(OUTLINES[name], float).T
     n = len(knots)
     place = np.arange(OUTLINE_POINTS) / OUTLINE_POINTS * n
     i = place.astype(int)
@@ -320,7 +336,7 @@ def _lens(outline: Array, centre: Array, side: int, surface: Surface) -> Mesh:
     for k in range(len(scales) - 2):
         a, b = 1 + k * n + ring, 1 + k * n + following
         triangles += [np.stack([a, a + n, b + n], 1), np.stack([a, b + n, b], 1)]
-    faces = np.concatenate(triangles)
+    faces = np.concatenate(triangles).astype(np.int32)
     if side > 0:
         faces = faces[:, ::-1]
     return _mesh([_facing((points, faces), np.array([0, 0, 1.0]))], surface, Part.GLASSES)
@@ -359,9 +375,9 @@ def _temple(
             0.4 * start + 0.6 * rest + out * 3,
             rest + out * 0.5 + [0, 0, 14],
             rest,
-            rest + [-side * 2.0, 7, -12],
-            rest + [-side * 4.0, 22, -17],
-            rest + [-side * 6.0, 33, -18],
+            rest - out * 2 + [0, 7, -12],
+            rest - out * 4 + [0, 22, -17],
+            rest - out * 6 + [0, 33, -18],
         ]
     )
     path = _smooth_path(path, 36)
@@ -415,7 +431,7 @@ class _Brim:
         return np.asarray(self.front_mm + self.slope * (self.forehead_mm - z_mm))
 
 
-def under_headwear(person: Person, body: Body, points_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+def under_headwear(person: Person, body: Body, points_mm: Array) -> NDArray[np.bool_]:
     """Which points (n, 3) of the head frame a hat or headscarf hides."""
     if person.headwear == "none":
         return np.zeros(len(points_mm), bool)
@@ -500,7 +516,7 @@ class _Hull:
     def reach(self, directions: Array) -> Array:
         """Distance (n,) from the centre to the cloth along unit directions (n, 3)."""
         nearness = directions.astype(np.float32) @ (self._normals / self._offsets[:, None]).T
-        return 1 / np.maximum(nearness.max(1), 1e-4)
+        return np.asarray(1 / np.maximum(nearness.max(1), 1e-4))
 
 
 def _directions(azimuth: Array, elevation: Array) -> Array:

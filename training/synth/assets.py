@@ -99,7 +99,7 @@ def panorama(name: str, path: Path = FOLDER / "panoramas.npz") -> NDArray[np.flo
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise DashgazeError(str(path), "is missing", REMEDY) from error

@@ -4,10 +4,11 @@ The shape is MakeHuman's (`assets`): a base mesh plus weighted displacements. Th
 Clark's rule, the rest stays as it is. Postures are linear blend skinning over a chain of bones: the neck shares the
 head's rotation, arms reach their wrists by two-bone inverse kinematics, elbows down and outward.
 
-Eyes. MakeHuman's eyeball has a radius of 15 mm, a human one of 12; the globe drawn here (12 mm) touches the front of
-the old one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis; the lids
-turn about that axis and ride over the globe and the bulge of its cornea, so that they keep touching it. The upper lid follows the eye up and down by most of its rotation, the lower by less
-(Becker and Fuchs 1988, Lid-eye coordination during vertical gaze changes).
+Eyes. MakeHuman's eyeball has a radius of 15 mm, a human one of 12; the globe here (12 mm) touches the front of the old
+one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis; the lids turn
+about that axis and ride over the globe and the bulge of its cornea, so that they keep touching it. The upper lid
+follows the eye up and down by most of its rotation, the lower by less (Becker and Fuchs 1988, Lid-eye coordination
+during vertical gaze changes).
 
 Frames: the car frame and the head frame of the package; the head frame's origin is midway between the eyeball centres.
 """
@@ -133,7 +134,7 @@ REFINED_ABOVE_DM = 5.9
 SOCKET_RINGS = 9
 """Rings of vertices around the back of MakeHuman's eye socket that no one sees; the first is the pole alone."""
 CONTACT_RING, MARGIN_RING, LAST_RING = 11, 13, 14
-"""Rings of the lids: the inner edge, which touches the eye; the outer edge, which carries the lashes; the first skin."""
+"""Rings of the lids: inner edge, which touches the eye; outer edge, which carries the lashes; first ring of skin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,13 +288,14 @@ CORNER_DEPTH_MM = 4.5
 """How far in front of the globe's centre the corners of the eye lie at least."""
 LOOSE_MM = 1.8
 """A lid that has been drawn over the globe lies this close to it, at most."""
-UPPER_DOWN, UPPER_UP, LOWER_DOWN, LOWER_UP = 0.85, 0.85, 0.55, 0.4
+UPPER_DOWN, UPPER_UP, LOWER_DOWN, LOWER_UP = 0.9, 0.85, 0.5, 0.4
 """Rotation of the lids per rotation of the eye."""
 MEETING = 0.12
 """Where the margins meet: this share of the opening above the lower one."""
 OVERLAP_DEG = 0.6
 """The closed upper lid reaches this far below the lower margin, so that no slit stays."""
 MARGIN_POINTS = 32
+STRAIGHT = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,6 +317,8 @@ class LidMap:
     """(v,) how much of the lid's rotation a vertex takes: 1 on the margin"""
     conform: Floats32
     """(v,) the same for laying the margin onto the globe"""
+    margins: Floats
+    """(2, MARGIN_POINTS, c) picks points of the upper and the lower margin, at equal steps across"""
     edge: NDArray[np.bool_]
     """(v,) vertices of the margin and inside: they keep their distance from the globe exactly"""
 
@@ -348,8 +352,21 @@ def lid_map(eye: int) -> LidMap:
         follow=follow.astype(np.float32),
         motion=np.where(edge, 1, _smoothstep(1 - d / reach)).astype(np.float32),
         conform=np.where(edge, 1, _smoothstep(1 - d / CONFORM_MM)).astype(np.float32),
+        margins=_margin_points(margin_mm[:, 0] * (1 if eye == RIGHT else -1), upper),
         edge=edge,
     )
+
+
+def _margin_points(outward: Floats, upper: NDArray[np.bool_]) -> Floats:
+    """Weights (2, MARGIN_POINTS, c) of margin vertices in points that lie above each other."""
+    count, outer = len(outward), int(upper.sum()) - 1
+    weights = np.zeros((2, MARGIN_POINTS, count))
+    places = np.linspace(outward[0], outward[outer], MARGIN_POINTS)
+    for lid, rows in enumerate((np.arange(outer + 1), np.append(0, np.arange(count - 1, outer - 1, -1)))):
+        along = np.maximum.accumulate(outward[rows]) + 1e-6 * np.arange(len(rows))
+        for row, unit_weights in zip(rows, np.eye(len(rows)), strict=True):
+            weights[lid, :, row] = np.interp(places, along, unit_weights)
+    return weights
 
 
 def _margin_loop(skin_mm: Floats, member: NDArray[np.bool_], eye: int) -> tuple[Ints, NDArray[np.bool_]]:
@@ -385,11 +402,15 @@ def laid_on_globe(skin_mm: Floats, centre_mm: Floats, eye: int) -> Floats:
     """Skin (n, 3) whose inner lid edge touches the globe, and whose fissure is as wide as a human one."""
     lids = lid_map(eye)
     edge = skin_mm[lids.contact] - centre_mm
-    x = edge[:, 0] * np.where(edge[:, 0] * centre_mm[0] > 0, WIDEN_OUT, WIDEN_IN)
-    ahead = (GLOBE_MM + CONTACT_MM) ** 2 - x**2 - edge[:, 1] ** 2
-    floor = CORNER_DEPTH_MM**2
-    z = np.sqrt(0.5 * (ahead + floor + np.sqrt((ahead - floor) ** 2 + 25.0**2)))
-    shift = np.stack([x, edge[:, 1], z], axis=1) - edge
+    target = edge * [1, 1, 0]
+    target[:, 0] *= np.where(edge[:, 0] * centre_mm[0] > 0, WIDEN_OUT, WIDEN_IN)
+    radius = np.full(len(edge), GLOBE_MM)
+    for _ in range(3):  # the cornea stands out where the ray is steep: a fixed point, reached at once
+        ahead = (radius + CONTACT_MM) ** 2 - target[:, 0] ** 2 - target[:, 1] ** 2
+        floor = CORNER_DEPTH_MM**2
+        target[:, 2] = np.sqrt(0.5 * (ahead + floor + np.sqrt((ahead - floor) ** 2 + 25.0**2)))
+        radius = surface_mm(unit(target), STRAIGHT)
+    shift = target - edge
     laid = skin_mm.copy()
     laid[lids.skin] += lids.conform[:, None] * (lids.follow @ shift)
     return laid
@@ -404,25 +425,24 @@ class Lids:
         offset = rest_mm[lids.skin] - centre_mm
         self._x, self._rho, self._theta = offset[:, 0], np.hypot(offset[:, 1], offset[:, 2]), _angle(offset)
         distance = np.linalg.norm(offset, axis=1)
-        straight = np.array([0.0, 0.0, 1.0])
-        self._clear = distance - surface_mm(offset / distance[:, None], straight)
+        self._clear = distance - surface_mm(offset / distance[:, None], STRAIGHT)
         margin = rest_mm[lids.loop] - centre_mm
         self._margin_x, self._rest = margin[:, 0], _angle(margin)
         outer = int(lids.upper.sum()) - 1
         corners = np.array([0, outer])
         order = np.argsort(margin[corners, 0])
-        self._corner = np.interp(margin[:, 0], margin[corners[order], 0], self._rest[corners[order]])
-        height = self._rest - self._corner
         rho = np.hypot(margin[:, 1], margin[:, 2])
+        level = np.interp(margin[:, 0], margin[corners[order], 0], -margin[corners[order], 1])
+        self._corner = np.arcsin(np.clip(level / rho, -1, 1))
+        height = self._rest - self._corner
         self._open = height.copy()
         for side, opening in ((lids.upper, opening_mm[0]), (~lids.upper, -opening_mm[1])):
             self._open[side] *= _opening_scale(self._corner[side], height[side], rho[side], opening)
-        touching = np.linalg.norm(margin, axis=1) - surface_mm(unit(margin), straight)
-        both = self._curve(touching, lids.upper) + self._curve(touching, ~lids.upper)
-        self._level = lids.motion * (lids.follow @ (0.5 * both - touching))
-        self._profile = np.zeros(len(height))
-        for side in (lids.upper, ~lids.upper):
-            self._profile[side] = np.clip(np.abs(height[side]) / np.abs(height[side]).max(), 0, 1)
+        touching = np.linalg.norm(margin, axis=1) - surface_mm(unit(margin), STRAIGHT)
+        thicker = np.maximum(self._curve(touching, lids.upper), self._curve(touching, ~lids.upper))
+        self._level = lids.motion * (lids.follow @ (thicker - touching))
+        across = (margin[:, 0] - margin[corners, 0].mean()) / (0.5 * np.ptp(margin[corners, 0]))
+        self._profile = 1 - np.clip(np.abs(across), 0, 1) ** 2.5
 
     def margin_angles(self, elevation_deg: float, closure: float, widen: float, squint: float) -> Floats:
         """Angle (c,) of every margin vertex about the globe's horizontal axis, radians, upward."""
@@ -891,6 +911,8 @@ TWIST = {"lowerarm01": 0.2, "lowerarm02": 0.65}
 """Share of the hand's turn about the forearm that each bone of the forearm takes."""
 REACH = 0.995
 """An arm straightens no further than this share of its length."""
+STRETCH = 1.15
+"""How much longer an arm may become to reach its goal: people sit so that they reach the wheel."""
 SHRUG_DEG = 14.0
 """How far a shoulder goes towards what the arm cannot reach."""
 ELBOW, ELBOW_RAISED = np.array([0.55, 0.8, -0.25]), np.array([0.35, 0.7, 0.75])
@@ -1120,26 +1142,28 @@ class Body:
         outward = np.array([-1 if side == LEFT else 1, 1, 1])
         raised = float(_smoothstep((start[1] - goal[1] + 250) / 250))
         pole = outward * ((1 - raised) * ELBOW + raised * ELBOW_RAISED)
-        bent, end = _bend(start, goal, upper, fore, chest.rotation @ pole)
+        stretch = float(np.clip(np.linalg.norm(goal - start) / (REACH * (upper + fore)), 1, STRETCH))
+        bent, end = _bend(start, goal, stretch * upper, stretch * fore, chest.rotation @ pole)
         rest = _arm_frames(shoulder, elbow, wrist)
         frames = _arm_frames(start, bent, end)
-        upperarm = girdle.joined(shoulder, frames[0] @ rest[0].T)
+        upperarm = girdle.joined(shoulder, frames[0] @ np.diag([stretch, 1, 1]) @ rest[0].T)
         forearm = frames[1] @ rest[1].T
         rotation = forearm if target.rotation is None else target.rotation @ hand.frame.T
         along = unit(wrist - elbow)
         twist = _twist(forearm.T @ rotation, along)
         bones = {f"clavicle.{name}": girdle, f"shoulder01.{name}": girdle, f"upperarm01.{name}": upperarm}
-        below = upperarm
+        below, longer = upperarm, np.eye(3) + (stretch - 1) * np.outer(along, along)
         for bone, share in TWIST.items():
-            turned = forearm @ Rotation.from_rotvec(share * twist * along).as_matrix()
+            turned = forearm @ Rotation.from_rotvec(share * twist * along).as_matrix() @ longer
             below = bones[f"{bone}.{name}"] = below.joined(joints[f"{bone}.{name}"], turned)
-        bones[f"wrist.{name}"] = below.joined(wrist, rotation)
+        # The joints of the forearm are not quite in line, so that twisting it moves its end a little.
+        bones[f"wrist.{name}"] = _Bone(rotation, end - rotation @ wrist)
         return bones | hand.fingers(bones[f"wrist.{name}"], float(np.clip(target.curl, 0, 1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bone:
-    """A rigid motion from the head frame at rest to the car frame."""
+    """A motion from the head frame at rest to the car frame: a rotation (an arm may also stretch), then a shift."""
 
     rotation: Floats
     shift: Floats
@@ -1254,12 +1278,4 @@ def _normals(vertices: Floats32, triangles: Ints, incidence: sparse.csr_matrix) 
 def _margins(skin: Floats32, eye: int) -> Floats:
     """Upper and lower margin (2, MARGIN_POINTS, 3) from the inner corner to the outer."""
     lids = lid_map(eye)
-    outer = int(lids.upper.sum()) - 1
-    upper, lower = lids.loop[: outer + 1], np.append(lids.loop[:1], lids.loop[: outer - 1 : -1])
-    curves = []
-    for rows in (upper, lower):
-        points = skin[rows].astype(np.float64)
-        length = np.append(0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1)))
-        places = np.linspace(0, length[-1], MARGIN_POINTS)
-        curves.append(np.stack([np.interp(places, length, points[:, k]) for k in range(3)], axis=1))
-    return np.stack(curves)
+    return np.asarray(lids.margins @ skin[lids.loop].astype(np.float64))

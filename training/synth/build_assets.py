@@ -82,6 +82,7 @@ def main() -> None:
             write_npz(options.out / "body.npz", convert_body(archive))
             (options.out / "LICENCE-makehuman.md").write_bytes(archive.read(f"{MPFB}/LICENSE.md"))
         write_npz(options.out / "panoramas.npz", convert_panoramas(panoramas))
+        (options.out / "LICENCE-panoramas.txt").write_bytes((panoramas / "license.txt").read_bytes())
     except DashgazeError as error:
         sys.exit(str(error))
 

@@ -10,7 +10,7 @@ In infrared light pigment fades: black hair reflects about a quarter, dark brown
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from dashgaze.training.synth.accessories import Fit, HeadSurface, under_headwear
 from dashgaze.training.synth.body import Body
 from dashgaze.training.synth.records import LEFT, RIGHT, Person, Rgb, Strands
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 Rng = np.random.Generator
 
 MOST_RIBBONS = 6000
@@ -101,7 +101,7 @@ class Rooted:
     shares: Array
     """(n, 3) their weights."""
 
-    def posed(self, vertices_mm: Array, head_rotation: NDArray[np.floating]) -> Strands:
+    def posed(self, vertices_mm: Array, head_rotation: Array) -> Strands:
         """The same hair in the car frame, on posed skin vertices (v, 3) of a head turned by `head_rotation` (3, 3)."""
         points = self.strands.points_mm
         roots = np.einsum("nc,ncd->nd", self.shares, vertices_mm[self.corners], dtype=np.float32)
@@ -156,10 +156,10 @@ def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
     elif person.male > 0.5 and person.hairline > 0.55:  # thin at the crown
         crown = np.hypot(neutral_mm[:, 0], neutral_mm[:, 2] + 125) - 70 * (person.hairline - 0.55) / 0.45
         depth = np.where((neutral_mm[:, 1] < -60), np.minimum(depth, crown / MM_PER_DEG), depth)
-    return (depth * MM_PER_DEG).astype(np.float32)
+    return np.asarray(depth * MM_PER_DEG, np.float32)
 
 
-def hang(head_hair: Strands, head_rotation: NDArray[np.floating]) -> Strands:
+def hang(head_hair: Strands, head_rotation: Array) -> Strands:
     """Long hair on a turned head (3, 3): what lies on the shoulders stays there. Both in the head frame."""
     points = head_hair.points_mm
     held = np.clip((points[..., 1:2] - 80.0) / 120.0, 0.0, 1.0)
@@ -191,7 +191,7 @@ def beard(person: Person, body: Body) -> Rooted | None:
     return Rooted(_strands(points, widths, colours, infrared), roots.corners, roots.shares)
 
 
-def lashes(person: Person, lid_margins_mm: NDArray[np.floating], head_rotation: NDArray[np.floating]) -> Strands:
+def lashes(person: Person, lid_margins_mm: Array, head_rotation: Array) -> Strands:
     """Lashes on lid margins (2 eyes, 2 upper and lower, k, 3); margins and answer in the car frame.
 
     They stand out of the lid's edge away from the globe, fan out sideways and bend upwards (lower ones downwards).
@@ -215,7 +215,7 @@ def lashes(person: Person, lid_margins_mm: NDArray[np.floating], head_rotation: 
             reach = length_mm * (0.72 + 0.25 * female + 0.2 * person.make_up) * (0.78 + 0.22 * outer)
             reach *= rng.uniform(0.75, 1.1, count) * (1 - 0.25 * person.asian)
             fan = (0.55 * across + rng.normal(0, 0.1, count))[:, None] * head_rotation[:, 0]
-            sense = 1.0 if lid == 0 else -0.55
+            sense = 1.0 if lid == 0 else -0.42
             start = _unit(_unit(roots - centre) + 0.35 * sense * down + 0.5 * fan)
             finish = _unit(0.75 * ahead - sense * (0.75 + 0.25 * female) * down + fan)
             t = np.linspace(0, 1, 6)[None, :, None]
@@ -260,7 +260,7 @@ def cut_of(person: Person, rng: Rng) -> Cut:
                 flow,
                 top_mm=190 + ends,
                 side_mm=125 + ends,
-                lift_mm=14,
+                lift_mm=17,
                 parting_mm=parting,
                 fringe=bool(woman and pick < 0.35),
                 tucked=bool(rng.random() < 0.35),
@@ -273,11 +273,11 @@ def cut_of(person: Person, rng: Rng) -> Cut:
                 "parted",
                 top_mm=340 + 150 * long,
                 side_mm=290 + 150 * long,
-                lift_mm=13,
+                lift_mm=18,
                 parting_mm=parting * float(rng.choice([0.2, 1.0])),
                 fringe=bool(pick < 0.2),
                 tucked=bool(rng.random() < 0.4),
-                width_mm=2.2,
+                width_mm=2.4,
                 pieces=2,
                 points=10,
             )
@@ -351,7 +351,7 @@ def _scalp_density(person: Person, body: Body, cut: Cut) -> Array:
     if cut.flow == "parted":
         away = np.abs(body.rest_mm[:, 0] - cut.parting_mm)
         edge = edge + 1.6 * (away < 10) * (elevation > 30) * (azimuth < 120)
-    return (density * unseen * edge).astype(np.float32)
+    return np.asarray(density * unseen * edge, np.float32)
 
 
 def _scatter(body: Body, density: Array, number: int, rng: Rng) -> _Roots:
@@ -477,7 +477,7 @@ class _Field:
                 flow = np.stack([0.25 * self.side * (1 - s), 0.05 + 0.65 * s, -1 + 0 * x], 1)
             case "forward":
                 flow = np.stack([-0.004 * x, 0.25 + 0.9 * s, 1.1 - 1.0 * s], 1)
-        flow = _unit(flow)
+        flow = _unit(np.asarray(flow))
         if self.cut.flow != "gathered":
             flow = flow + behind[:, None] * (np.array([0, 1.2, 0]) - 0.8 * flow)
         if self.falls:
@@ -522,7 +522,7 @@ def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Tex
     t = np.linspace(0, 1, curves.shape[1], dtype=np.float32)[None, :, None]
     apart = (roots.points - roots.points[own])[:, None] * 0.35
     falls = cut.top_mm > LONG_MM
-    most = 0.4 if cut.flow == "gathered" else 0.8 if falls else 1.1
+    most = 0.4 if cut.flow == "gathered" else 0.6 if falls else 1.0
     together = texture.clump * rng.uniform(0.1, most, (number, 1, 1)) * t**1.5
     same = np.linalg.norm(curves[:, -1] - curves[own, -1], axis=1) < 40
     curves = curves + np.where(same[:, None, None], np.minimum(together, 0.9), 0) * (curves[own] + apart - curves)
@@ -538,7 +538,7 @@ def _styled(person: Person, curves: Array, roots: _Roots, cut: Cut, texture: Tex
     thin = 0.65 + 0.35 * _smooth(0, 14, depth)
     taper = _taper(points.shape[1])
     if cut.top_mm > LONG_MM:
-        taper = np.interp(np.linspace(0, 1, points.shape[1]), [0, 0.1, 0.35, 0.8, 1], [0.6, 0.85, 1.1, 1.25, 0.5])
+        taper = np.interp(np.linspace(0, 1, points.shape[1]), [0, 0.1, 0.35, 0.8, 1], [0.6, 0.85, 1.1, 1.2, 0.35])
     widths = cut.width_mm * taper * (rng.uniform(0.7, 1.25, number) * thin)[:, None]
     widths = np.where(stray[:, None] > 1, np.minimum(widths, 0.6), widths)
     return _strands(points, widths, colours, infrared)
@@ -553,7 +553,7 @@ def _undercoat(person: Person, body: Body, surface: HeadSurface, fit: Fit, cut: 
         density *= 1 + 9 * (np.abs(body.rest_mm[:, 0] - cut.parting_mm) < 12) * (elevation > 25)
     roots = _scatter(body, np.asarray(density, np.float32), number, rng)
     heading = _Field(cut, fit, roots, rng).at(roots.points, roots.normals, np.zeros(number))
-    heading = _unit(heading + [0, 0, -0.6] - roots.normals * (heading * roots.normals).sum(1, keepdims=True))
+    heading = _unit(heading + np.array([0, 0, -0.6]) - roots.normals * (heading * roots.normals).sum(1, keepdims=True))
     t = np.linspace(0, 1, 5)[None, :, None]
     reach = rng.uniform(9, 16, (number, 1, 1))
     points = roots.points[:, None] + t * reach * heading[:, None]
@@ -598,7 +598,7 @@ def _tail(person: Person, fit: Fit, cut: Cut, texture: Texture, number: int, rng
     if cut.tail == "bun":
         radius = 24 + 12 * person.hair_length
         centre = knot + np.array([0, -2, -0.55 * radius])
-        axis = _unit(rng.normal(0, 0.35, (number, 3)) + [0, 0.2, -1])
+        axis = _unit(rng.normal(0, 0.35, (number, 3)) + np.array([0, 0.2, -1]))
         one = _unit(np.cross(axis, rng.normal(size=(number, 3))))
         two = np.cross(axis, one)
         angle = rng.uniform(0, 6.3, (number, 1)) + np.linspace(0, 1.6, 9)
@@ -660,7 +660,7 @@ def _finished(person: Person, body: Body, fit: Fit, hair: Strands, cut: Cut, rng
     return _in_pieces(_strands(cut_points, widths, hair.colours[kept], hair.infrared[kept]), cut.pieces)
 
 
-def _before_an_eye(points: Array, eye_centres_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _before_an_eye(points: Array, eye_centres_mm: Array) -> NDArray[np.bool_]:
     cone = np.cos(np.radians(EYE_CONE_DEG))
     barred = np.zeros(points.shape[:-1], bool)
     for centre in eye_centres_mm:
@@ -715,7 +715,7 @@ def _face_locks(roots: _Roots, surface: HeadSurface, length: float, rng: Rng) ->
     for _ in range(5):
         moved = surface.pushed_out((points[-1] + heading * step).astype(np.float32), 0.5)
         points.append(moved)
-        heading = _unit(0.7 * heading + 0.3 * (flow + [0, 0.25, 0]))
+        heading = _unit(0.7 * heading + 0.3 * (flow + np.array([0, 0.25, 0])))
     return np.stack(points, 1)
 
 
@@ -725,7 +725,7 @@ def _colours(person: Person, number: int, rng: Rng, grey: float | Array) -> tupl
     rgb = rgb * (1 + rng.normal(0, 0.05, (number, 3)))
     rgb = np.where(rng.random((number, 1)) < 0.1, rgb * 1.45, rgb)  # bleached by the sun
     white = np.array(GREY) * rng.uniform(0.65, 1.2, (number, 1))
-    share = np.clip((np.asarray(grey) - rng.random(number)) / 0.25 + 0.5, 0, 1) * (np.asarray(grey) > 0.01)
+    share = np.clip(grey + 0.18 * rng.normal(size=number), 0, 1) * (np.asarray(grey) > 0.01)  # a lock is many hairs
     rgb = rgb + share[:, None] * (white - rgb)
     light = rgb.mean(1)
     infrared = (0.16 + 0.62 * np.sqrt(np.clip(light, 0, 1))) * rng.lognormal(0, 0.1, number)
@@ -759,7 +759,7 @@ def _frayed(points: Array, amount_mm: float, rng: Rng) -> Array:
 
 def _resampled(curves: Array, count: int) -> Array:
     """Curves (n, k, 3) with `count` points, by Catmull-Rom splines."""
-    n, k, _ = curves.shape
+    k = curves.shape[1]
     place = np.linspace(0, k - 1, count)
     i = np.minimum(place.astype(int), k - 2)
     u = (place - i)[None, :, None]

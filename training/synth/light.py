@@ -204,7 +204,7 @@ def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, window
         sun_elevation_deg=elevation,
         sun_rgb=_scaled(_sun_colour(elevation), float(strength)),
         trees={"urban": 0.35, "rural": 0.45, "motorway": 0.12}[road_type] * rng.uniform(0.3, 1.6),
-        lamp_rgb=_scaled(lamp_colour, float(rng.uniform(30, 120))) if has_lamps else None,
+        lamp_rgb=_scaled(lamp_colour, float(rng.uniform(50, 180))) if has_lamps else None,
         lamp_side_m=float(rng.uniform(2, 9) * rng.choice([-1, 1])),
         display=float(glow),
     )

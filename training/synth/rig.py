@@ -22,13 +22,13 @@ DASHCAM_SHARE = 0.18
 PLACES_MM: dict[Mount, tuple[float, float, float]] = {
     "mirror": (340.0, -8.0, 555.0),
     "windscreen": (275.0, 35.0, 655.0),
-    "corner": (-315.0, -80.0, 530.0),
+    "corner": (-268.0, -82.0, 512.0),
 }
 """Of the driver camera in a left-hand-drive car."""
 SPREAD_MM: dict[Mount, tuple[float, float, float]] = {
     "mirror": (28.0, 10.0, 20.0),
     "windscreen": (38.0, 28.0, 30.0),
-    "corner": (16.0, 22.0, 22.0),
+    "corner": (13.0, 17.0, 14.0),
 }
 """Standard deviations; nowhere so large that the device would be in the mirror, the glass or the driver's view."""
 HEAD_MM = np.array([[x, y, z] for x in (-95.0, 95.0) for y in (-125.0, 120.0) for z in (-120.0, 20.0)])

@@ -141,7 +141,7 @@ def plan_car(rng: np.random.Generator, hand_of_drive: HandOfDrive, passengers: S
     """Draw a vehicle; `passengers` are seeds of people, the front passenger first."""
     trim = _TRIMS[rng.choice(len(_TRIMS), p=[0.4, 0.3, 0.18, 0.12])]
     seat = _SEATS[rng.choice(len(_SEATS), p=[0.3, 0.24, 0.2, 0.12, 0.07, 0.07])]
-    forward_mm, down_mm = np.clip(rng.normal(0, [20, 14]), -40, 40)
+    forward_mm, down_mm = np.clip(rng.normal(0, [18, 10]), [-36, -20], [36, 20])
     return CarPlan(
         seed=int(rng.integers(2**31)),
         hand_of_drive=hand_of_drive,
@@ -177,7 +177,7 @@ class Cabin:
         )
         wheel_up = rotation_x(-WHEEL_TILT_DEG) @ np.array([0.0, -1.0, 0.0])
         self._wheel_up = wheel_up
-        self._wheel_back = np.cross(wheel_up, [1.0, 0.0, 0.0])  # towards the driver
+        self._wheel_back = np.cross([1.0, 0.0, 0.0], wheel_up)  # towards the driver
         self._wheel_centre = WHEEL_TOP_MM - self._size.wheel_radius * wheel_up
 
     # --- what stands still ---
@@ -558,10 +558,10 @@ def _roof_edges(size: _Dimensions) -> list[Shape]:
 
 def _visors(size: _Dimensions, down: bool) -> list[Shape]:
     shapes = []
-    for x, folded in ((0.0, down), (2 * MIDDLE_MM, False)):
-        vertices, triangles = _blob([0, 0, 0], [175, 9, 78], 0.45, 10, 24)
+    for x, folded in ((10.0, down), (2 * MIDDLE_MM, False)):
+        vertices, triangles = _blob([0, 0, 0], [165, 9, 78], 0.45, 10, 24)
         turn = rotation_x(-78 if folded else -6)
-        y, z = (size.rail + 70, size.header - 25) if folded else (size.rail + 2 - 0.4 * size.crown, size.header - 95)
+        y, z = (size.rail + 70, size.header - 70) if folded else (size.rail + 2 - 0.4 * size.crown, size.header - 95)
         shapes.append((vertices @ turn.T + [x, y, z], triangles))
     return shapes
 
@@ -584,9 +584,9 @@ def _pillars(size: _Dimensions) -> list[Shape]:
         shapes.append(_sweep(path, _rounded(62, 22, 12), [side, 0.0, 0.0], np.linspace(1.2, 0.85, 7)))
         # Where the side window ends ahead, the door mirror's foot.
         z = np.array([size.cowl - 230, size.cowl - 330, size.cowl - 400])
-        y = np.array([size.sill - 20, size.sill - 6, size.sill + 12])
+        y = size.sill + np.array([0, 8, 16])
         path = np.stack([size.side_x(side, y) - side * 4, y, z], axis=1)
-        shapes.append(_sweep(path, _rounded(30, 12, 8), [side, 0.0, 0.0], [1.5, 0.9, 0.3]))
+        shapes.append(_sweep(path, _rounded(26, 12, 8), [side, 0.0, 0.0], [1.3, 0.8, 0.3]))
     return shapes
 
 
@@ -609,7 +609,7 @@ def _rear_corners(size: _Dimensions) -> list[Shape]:
 def _shelf(size: _Dimensions) -> Shape:
     """Between the back seats and the rear window."""
     _, left, right, _ = np.array(_rear_window(size))
-    back = np.linspace(left + (-80, 8, 0), right + (80, 8, 0), 6)
+    back = np.linspace(left + np.array([-80, 8, 0]), right + np.array([80, 8, 0]), 6)
     front = back * (1, 0, 0) + (0, SHELF_MM + 12, -SEAT_PITCH_MM - 250)
     return _sheet(np.stack([back, front]), towards=[MIDDLE_MM, -300, -900])
 
@@ -635,9 +635,10 @@ def _dashboard(size: _Dimensions) -> Shape:
     across = np.linspace(-1, 1, 17)
     points = np.zeros((12, 17, 3))
     points[..., 0] = MIDDLE_MM + across * (size.half_width + 8)
-    points[..., 1] = y[:, None]
     ahead = np.clip((z[:, None] - 650) / 400, 0, 1)
-    points[..., 2] = z[:, None] - 210 * np.abs(across) ** 2.5 * ahead
+    before_driver = np.exp(-((points[..., 0] / 235) ** 6)) * (z[:, None] < 750)  # hollow, for the instruments
+    points[..., 1] = y[:, None] + 26 * across**2
+    points[..., 2] = z[:, None] - 210 * np.abs(across) ** 2.5 * ahead + 95 * before_driver
     return _sheet(points, towards=[MIDDLE_MM, -200, 300])
 
 

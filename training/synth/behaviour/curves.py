@@ -8,7 +8,7 @@ from dashgaze.geometry import Floats
 
 def ease(progress: ArrayLike) -> Floats:
     """Minimum-jerk movement from 0 to 1 (Flash & Hogan 1985); its peak speed is 1.875 times the mean."""
-    x = np.clip(progress, 0.0, 1.0)
+    x = np.minimum(np.maximum(progress, 0.0), 1.0)  # faster than clip for single numbers
     return np.asarray(x * x * x * (10.0 - x * (15.0 - 6.0 * x)))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dashgaze.geometry import Floats, angle_between_deg
 from dashgaze.training.synth.behaviour.episodes import Episode, plan_episodes
@@ -17,6 +18,7 @@ from dashgaze.training.synth.behaviour.styles import BehaviourStyle, Habits
 from dashgaze.training.synth.records import LightKind, Moment, Person
 from dashgaze.zones import HandOfDrive, Zone
 
+SHORTEST_S = 1.0
 WHEEL_STEP_S = 0.1
 STATES: tuple[tuple[str, str], ...] = (
     ("yawn", "yawning"),
@@ -62,7 +64,7 @@ class Behaviour:
 
     `speed` is what `speed_profile` returns. `salient(t_s)` names the things on the road that are worth a look: a number
     that stays with each, and its position (3,) in the car frame in mm. `curvature(t_s)` is the road's in 1/m, positive
-    to the right. Raises ValueError for a duration that is not positive.
+    to the right. Raises ValueError for a duration below `SHORTEST_S`.
 
     `fixations`, `blinks` and `events` are the drive's tables, by time; `course` its whole movement, sampled.
     """
@@ -81,8 +83,8 @@ class Behaviour:
         passenger: bool = True,
         curvature: Callable[[float], float] = lambda t_s: 0.0,
     ) -> None:
-        if not 0.0 < duration_s < float("inf"):
-            raise ValueError(f"a drive must last some seconds, not {duration_s}")
+        if not SHORTEST_S <= duration_s < float("inf"):
+            raise ValueError(f"a drive must last at least {SHORTEST_S} s, not {duration_s}")
         plan, gaze, body, face, hands, wheel = (np.random.default_rng([seed, person.seed, part]) for part in range(6))
         habits = Habits.of(person)
         places = Places(gaze, hand_of_drive)
@@ -94,13 +96,13 @@ class Behaviour:
             curvature=curvature,
             salient=salient,
             night=light in ("night", "infrared"),
-            drowsy=lambda t_s: self._during("drowsy", t_s),
+            drowsy=lambda t_s: "drowsy" in self._during(t_s),
         )
         fixed = [glance for episode in self._episodes for glance in episode.glances]
         looks = ScanPath(gaze, style, habits, places, outlook).looks(fixed, duration_s)
-        shifts = [
-            (look.onset_s, float(angle_between_deg(before.point_mm, look.point_mm))) for before, look in pairwise(looks)
-        ]
+        points = np.array([look.point_mm for look in looks])
+        shifts_deg = angle_between_deg(points[:-1], points[1:]).tolist()
+        shifts = [(look.onset_s, degrees) for look, degrees in zip(looks[1:], shifts_deg, strict=True)]
         self._face = Face(face, habits, self._episodes, shifts, duration_s)
         self.course = carry_out(
             body,
@@ -120,25 +122,18 @@ class Behaviour:
         self.blinks = tuple(Blink(b.start_s, b.duration_s, number) for number, b in enumerate(self._face.blinks))
         self.events = self._events()
 
-    def _landed(self, zones: tuple[Zone, ...]) -> tuple[tuple[Fixation, ...], Floats]:
+    def _landed(self, zones: tuple[Zone, ...]) -> tuple[tuple[Fixation, ...], NDArray[np.int64]]:
         """The fixations that gaze arrives at, and for each sample the one it is in or on its way to."""
         course = self.course
         edges = np.flatnonzero(np.diff(course.look)) + 1
-        starts, ends = np.append(0, edges), np.append(edges, len(course.t_s))
         fixations: list[Fixation] = []
         numbers = np.empty(len(course.t_s), dtype=np.int64)
-        for start, end in zip(starts, ends, strict=True):
+        for start, end in pairwise((0, *edges.tolist(), len(course.t_s))):
             numbers[start:end] = len(fixations)  # of one that is never reached: the next one
-            moving = np.flatnonzero(course.saccade[start:end])
-            first = start + (moving[-1] + 1 if len(moving) else 0)
-            if first < end:
-                zone = zones[course.look[start]]
-                start_s, end_s = (
-                    float(course.t_s[first]),
-                    min(float(course.t_s[end - 1] + 1 / RATE_HZ), self.duration_s),
-                )
-                fixations.append(Fixation(start_s, end_s - start_s, len(fixations), zone))
-                course.saccade[start:first] = True
+            first = start + int(np.count_nonzero(course.saccade[start:end]))
+            start_s, end_s = first / RATE_HZ, min(end / RATE_HZ, self.duration_s)
+            if first < end and start_s < end_s:
+                fixations.append(Fixation(start_s, end_s - start_s, len(fixations), zones[course.look[start]]))
         return tuple(fixations), np.minimum(numbers, len(fixations) - 1)
 
     def _events(self) -> tuple[Event, ...]:
@@ -148,8 +143,9 @@ class Behaviour:
         inside = [event for event in events if 0.0 <= event.t_s <= self.duration_s]
         return tuple(sorted(inside, key=lambda event: event.t_s))
 
-    def _during(self, kind: str, t_s: float) -> bool:
-        return any(each.kind == kind and each.start_s <= t_s <= each.end_s for each in self._episodes)
+    def _during(self, t_s: float) -> set[str]:
+        """Kinds of the episodes that a time falls into."""
+        return {each.kind for each in self._episodes if each.start_s <= t_s <= each.end_s}
 
     def at(self, t_s: float) -> Moment:
         """The driver at one time. Raises ValueError outside the drive."""
@@ -162,6 +158,7 @@ class Behaviour:
         def between(values: Floats) -> Floats:
             return np.asarray(values[low] + (values[low + 1] - values[low]) * share)
 
+        during = self._during(t_s)
         nearest = low + (share >= 0.5)
         fixation = self.fixations[self._fixation[nearest]]
         mimic = self._face.mimic(t_s)
@@ -181,7 +178,7 @@ class Behaviour:
             expression=mimic.expression,
             expression_weights=mimic.weights,
             valence=mimic.valence,
-            state=next((state for kind, state in STATES if self._during(kind, t_s)), "attentive"),
+            state=next((state for kind, state in STATES if kind in during), "attentive"),
             grips=(left, right),
             grip_blend=((left_from, left_done), (right_from, right_done)),
             wheel_angle_deg=float(np.interp(t_s, self._wheel_s, self._wheel_deg)),

@@ -56,6 +56,7 @@ class Course:
     gaze_mm: Floats
     """(n, 3) point on which both eyes meet."""
     saccade: NDArray[np.bool_]
+    """(n,) from the beginning of each look until gaze has arrived for good."""
     look: NDArray[np.int64]
     """Which look each sample belongs to."""
 
@@ -82,7 +83,7 @@ def carry_out(
     gaze, distance_mm, saccade = _gaze(looks, look, eye_mid_mm, t_s, follow)
     reached, held_back = _within_reach(gaze, rotation, habits, _unrest(rng, t_s))
     gaze_mm = eye_mid_mm + reached * distance_mm[:, None]
-    return Course(t_s, head_deg, eye_mid_mm, gaze_mm, saccade | held_back, look)
+    return Course(t_s, head_deg, eye_mid_mm, gaze_mm, _until_landed(saccade | held_back, look), look)
 
 
 def rotations(head_deg: Floats) -> Floats:
@@ -241,3 +242,11 @@ def _within_reach(
     short_deg = np.hypot(azimuth - held_azimuth, elevation - held_elevation)
     reached = np.einsum("nij,nj->ni", rotation, rays_from_angles(held_azimuth, held_elevation))
     return reached, short_deg > OFF_TARGET_DEG
+
+
+def _until_landed(moving: NDArray[np.bool_], look: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Samples (n,) up to the last one of their look in which gaze was still moving."""
+    samples = np.arange(len(look))
+    starts = np.append(0, np.flatnonzero(np.diff(look)) + 1)
+    lasts = np.maximum.reduceat(np.where(moving, samples, -1), starts)
+    return np.asarray(samples <= np.repeat(lasts, np.diff(np.append(starts, len(look)))))

@@ -181,7 +181,7 @@ class ScanPath:
         if indifference > MOST_WISH:  # before the road is asked, which takes its time
             return None
         things = list(self._outlook.salient(max(t_s, 0.0)))
-        if not things or indifference > (0.04 + 0.035 * len(things)) * self._habits.interest:
+        if not things or indifference > (0.015 + 0.018 * len(things)) * self._habits.interest:
             return None
         points = np.array([point for _, point in things], dtype=float)
         usable = np.isfinite(points).all(axis=1) & (points[:, 2] > NEAREST_THING_MM)

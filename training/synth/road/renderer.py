@@ -1,6 +1,6 @@
 """Films the road: things, ground, sky, then trees, shadows and glowing lamps on top, by OpenGL on the processor.
 
-The picture is drawn at three quarters of its size, since llvmpipe pays for every pixel, and enlarged. Opaque things
+The picture is drawn at two thirds of its size, since llvmpipe pays for every pixel, and enlarged. Opaque things
 come first and the sky last, so that hidden pixels are not shaded.
 """
 
@@ -21,7 +21,7 @@ from dashgaze.training.synth.road.textures import noise, tree_cards
 from dashgaze.training.synth.road.things import MODEL_NAMES, TREES, VEHICLES
 from dashgaze.training.synth.road.world import EYE_HEIGHT_M, Road, Scene
 
-DRAWN_SCALE = 0.75
+DRAWN_SCALE = 2 / 3
 NEAR_M, FAR_M = 0.25, 2500.0
 _LINES, _JUNCTIONS = 14, 4
 _JUNCTIONS_SEEN_M = 350.0

@@ -4,6 +4,7 @@ Everything is a function of the time since the start of the drive; the car frame
 right, y down, z forward, millimetres, origin midway between the driver's eyes). The ground is flat and level.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,8 @@ from dashgaze.training.synth.road.things import (
 from dashgaze.zones import HandOfDrive
 
 Weather = Literal["clear", "cloudy", "rain"]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 
 EYE_HEIGHT_M = 1.2
 """Of the driver's eyes above the ground, in a car."""
@@ -277,21 +280,35 @@ class Road:
         solid = _COCO[models] | np.isin(models, [MODEL_NAMES.index(name) for name in ("block", "house")])
         radius = np.linalg.norm(scene.things["size"], axis=1) / 2
         rows = np.flatnonzero(solid & (depth > -radius))
-        rows = rows[np.argsort(depth[rows], kind="stable")]
+        # A building hides only what lies beyond its far end: the rectangle around it also covers the street before it.
+        order = np.where(_COCO[models], depth, depth + radius)
+        rows = rows[np.argsort(order[rows], kind="stable")]
         covered = np.zeros((90, 160), dtype=bool)
         found = []
-        for row in rows.tolist():
-            points = (self._outline(scene, row) - position) @ rotation_car_camera
-            pixels = camera.project(points[points[:, 2] > _NEAR_M])
-            if not np.isfinite(pixels).any():
-                continue
-            box = _clip(np.nanmin(pixels, axis=0), np.nanmax(pixels, axis=0), camera.size_px)
-            if box is None:
-                continue
+        for row, box in self._boxes(scene, rows, camera, rotation_car_camera, position):
             if not _cover(covered, box, camera.size_px) and _COCO[models[row]]:
                 kind = _KINDS[models[row]].surface
                 found.append(Sighting(int(scene.ids[row]), kind, *box))
         return found
+
+    def _boxes(
+        self, scene: Scene, rows: NDArray[np.int64], camera: Camera, rotation: Floats, position_m: Floats
+    ) -> Iterator[tuple[int, Box]]:
+        """Boxes of those of the things `rows` that are in the picture and large enough."""
+        if not len(rows):
+            return
+        outlines = [self._outline(scene, row) for row in rows.tolist()]
+        starts = np.cumsum([0] + [len(points) for points in outlines[:-1]])
+        points = (np.concatenate(outlines) - position_m) @ rotation
+        points[points[:, 2] < _NEAR_M] = np.nan
+        pixels = np.full((len(points), 2), np.nan)
+        ahead = np.isfinite(points[:, 2])
+        pixels[ahead] = camera.project(points[ahead])
+        low, high = np.fmin.reduceat(pixels, starts), np.fmax.reduceat(pixels, starts)
+        for row, low_px, high_px in zip(rows.tolist(), low, high, strict=True):
+            box = _clip(low_px, high_px, camera.size_px)
+            if box is not None:
+                yield row, box
 
     def _outline(self, scene: Scene, row: int) -> Floats:
         """Points (k, 3) around a thing in the car frame, in metres; dense where it may reach behind the camera."""
@@ -304,16 +321,16 @@ class Road:
         return points
 
 
-def _clip(low: Floats, high: Floats, size_px: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """A box cut to the picture's edges; None where too little is left."""
+def _clip(low: Floats, high: Floats, size_px: tuple[int, int]) -> Box | None:
+    """A box cut to the picture's edges; None where too little is left, or nothing was there (NaN)."""
     edge = np.array(size_px) - 0.5
     low, high = np.clip(low, -0.5, edge), np.clip(high, -0.5, edge)
-    if (high - low < _SMALLEST_FRAC * size_px[1]).any():
+    if not (high - low >= _SMALLEST_FRAC * size_px[1]).all():
         return None
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _cover(covered: NDArray[np.bool_], box_px: tuple[float, float, float, float], size_px: tuple[int, int]) -> bool:
+def _cover(covered: NDArray[np.bool_], box_px: Box, size_px: tuple[int, int]) -> bool:
     """Whether a box is mostly behind what covers the picture already; it then covers its part as well."""
     rows, columns = covered.shape
     x0, y0, x1, y1 = box_px

@@ -62,7 +62,7 @@ vec3 sclera_colour(vec3 q, float to_corner) {
     if (infrared()) return vec3(0.50 - 0.06 * to_corner);
     vec4 field = texture(noise, q.xy * 0.22 + iris.w);
     float vein = smoothstep(0.06, 0.0, abs(texture(noise, q.yx * vec2(0.9, 0.25) * 0.25 + iris.w).g - 0.5)) * (0.3 + to_corner);
-    vec3 white = mix(vec3(0.56, 0.52, 0.47), vec3(0.50, 0.42, 0.33), 0.6 * field.a * field.r);
+    vec3 white = mix(vec3(0.48, 0.435, 0.39), vec3(0.42, 0.35, 0.27), field.a * field.r);
     white *= mix(vec3(1.0), vec3(0.90, 0.62, 0.54), clamp(0.55 * to_corner + 0.35 * vein, 0.0, 1.0));
     return white;
 }
@@ -128,7 +128,7 @@ void main() {
     vec3 shine = surroundings_at(mirrored, mix(2.5, 0.6, inner)) * reflectance * wet * (1.0 - 0.85 * hidden);
     // A glint is smaller than a pixel: spread it over one.
     float pixel_mm = length(camera.xyz - place) / camera.w;
-    float gloss = sqrt(max(0.05, 0.45 * pixel_mm / globe.y)) * mix(1.5, 1.0, inner);
+    float gloss = sqrt(max(0.025, 0.3 * pixel_mm / globe.y)) * mix(1.5, 1.0, inner);
     shine += sun_rgb.rgb / PI * s * specular(n, view, sun.xyz, gloss, f0);
     for (int i = 0; i < lamp_count(); ++i) {
         vec3 l;

@@ -65,7 +65,7 @@ void main() {
     vec3 view = normalize(camera.xyz - p), smooth_normal = normalize(n);
     vec4 relief = texture(relief_map, at);
     vec3 normal = with_relief(smooth_normal, relief.xy);
-    float roughness = clamp(relief.z * 0.85 + 0.12, 0.3, 0.9);
+    float roughness = clamp(0.22 + 0.72 * relief.z, 0.35, 0.9);
 
     vec4 stored = texture(albedo_map, at);
     stored *= stored;
@@ -80,7 +80,9 @@ void main() {
     float open = 0.7 * occlusion * mix(0.3, 1.0, key_reach);
     vec3 mirrored = reflect(-view, normal);
     float nv = max(dot(normal, view), 0.12);
-    vec3 shine = surroundings_at(mirrored, 4.0 * roughness + 1.2) * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
+    vec3 around = surroundings_at(mirrored, 4.0 * roughness + 2.2);
+    around *= 6.0 / (6.0 + around);   // no pore mirrors a window whole
+    vec3 shine = around * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
 
     if (sun.w > 0.5) {
         float s = dot(smooth_normal, sun.xyz) > -0.4 ? sunlit(p, smooth_normal, SHADOW_TAPS) : 0.0;

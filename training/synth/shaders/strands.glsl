@@ -53,7 +53,7 @@ void main() {
     vec3 facing = normalize(volume + 0.4 * view);
     vec3 over = normalize(0.6 * (view - t * dot(view, t)) + volume);
     around = irradiance(facing);
-    around = 1.1 * around + gloss * min(0.05 * surroundings_at(reflect(-view, over), 5.0), 0.5 * around);
+    around = 0.85 * around + gloss * min(0.05 * surroundings_at(reflect(-view, over), 5.0), 0.5 * around);
     around *= strand.w * key_share(p, volume);
     float sunny = 0.0;
     if (sun.w > 0.5) {
@@ -91,8 +91,8 @@ vec3 fibre(vec3 tangent, vec3 normal, vec3 l, vec3 tint, float wobble) {
     float diffuse = sqrt(max(1.0 - c * c, 0.0)) * clamp(0.55 * toward + 0.45, 0.0, 1.0);
     vec3 h = normalize(l + view);
     float first = sine_squared(tangent, normal, h, -0.10 + wobble), second = sine_squared(tangent, normal, h, 0.14 + wobble);
-    vec3 shine = vec3(0.05) * pow(first, 40.0) + 0.5 * tint * pow(second, 11.0);
-    return tint * diffuse * 0.8 + gloss * clamp(toward * 1.5 + 0.4, 0.0, 1.0) * shine;
+    vec3 shine = vec3(0.035) * pow(first, 30.0) + 0.4 * tint * pow(second, 10.0);
+    return tint * diffuse * 0.55 + gloss * clamp(toward * 1.5 + 0.4, 0.0, 1.0) * shine;
 }
 
 void main() {
@@ -100,7 +100,7 @@ void main() {
     // A lock is many hairs side by side: stripes of their own brightness.
     float stripe = texture(noise, vec2(along.x * 0.045 + along.w * 7.3, along.y * 0.06 + along.w)).g;
     float wobble = 0.25 * (stripe - 0.5) + 0.12 * (along.w - 0.5);
-    vec3 tint = albedo.rgb * (0.6 + 0.8 * stripe);
+    vec3 tint = albedo.rgb * (0.5 + 1.0 * stripe);
 
     vec3 light = tint * around + 0.02 * around;
     if (along.z > 0.0) light += along.z * sun_rgb.rgb / PI * fibre(tangent, normal, sun.xyz, tint, wobble);

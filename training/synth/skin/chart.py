@@ -120,7 +120,7 @@ def symmetric(half: ArrayLike) -> NDArray[np.float64]:
 
 @functools.cache
 def _grid(size: int) -> tuple[Map, Map]:
-    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    centres: Map = np.asarray((np.arange(size) + 0.5) / size, np.float32)
     return centres[None, :], centres[:, None]
 
 

@@ -32,6 +32,9 @@ class Wrinkle:
     """Runs on to the left side, instead of having a twin there."""
 
 
+NASOLABIAL_FOLD = Wrinkle(
+    ((0.4565, 0.5131), (0.4456, 0.5324), (0.4354, 0.5589), (0.4272, 0.5904), (0.4241, 0.6147)), -0.20, 0.9, 2.4
+)
 WRINKLES = (
     # forehead
     Wrinkle(((0.3785, 0.2370), (0.4265, 0.2268), (0.5000, 0.2329)), 0.30, 0.30, 1.2, True),
@@ -53,17 +56,18 @@ WRINKLES = (
     Wrinkle(((0.4479, 0.4175), (0.4309, 0.4295), (0.4096, 0.4328), (0.3868, 0.4241)), 0.30, 0.24, 0.9),
     Wrinkle(((0.4544, 0.4143), (0.4427, 0.4317), (0.4249, 0.4448), (0.4039, 0.4492)), -0.05, 0.45, 2.6),
     # beside nose and mouth
-    Wrinkle(
-        ((0.4565, 0.5131), (0.4456, 0.5324), (0.4354, 0.5589), (0.4272, 0.5904), (0.4241, 0.6147)), -0.20, 0.9, 2.4
-    ),
+    NASOLABIAL_FOLD,
     Wrinkle(((0.4384, 0.6078), (0.4333, 0.6285), (0.4343, 0.6559)), 0.20, 0.6, 2.0),
     Wrinkle(((0.4582, 0.6495), (0.4775, 0.6432), (0.5000, 0.6411)), -0.20, 0.5, 2.6, True),
     Wrinkle(((0.3836, 0.4920), (0.3939, 0.5336), (0.4005, 0.5807)), 0.62, 0.35, 1.6),
-    *(Wrinkle(((u, 0.5640), (u + 0.001, 0.5560), (u + 0.003, 0.5480)), 0.55, 0.22, 0.8) for u in (0.452, 0.467, 0.483)),
+    *(Wrinkle(((u, 0.5690), (u + 0.001, 0.5610), (u + 0.003, 0.5530)), 0.55, 0.22, 0.8) for u in (0.452, 0.467, 0.483)),
     # neck
     Wrinkle(((0.3023, 0.8045), (0.4046, 0.8319), (0.5000, 0.8358)), 0.05, 0.5, 1.8, True),
     Wrinkle(((0.2921, 0.8485), (0.4046, 0.8778), (0.5000, 0.8827)), 0.22, 0.5, 1.8, True),
 )
+
+WIDTHS = ((0.0, 1.15, 0.9, 2.2), (1.15, 2.2, 1.6, 1.6), (2.2, 9.0, 3.6, 0.8))
+"""Wrinkles are drawn in three widths: from and to (mm), softness (texels), darkness by depth."""
 
 EYE_SHADOWS: tuple[Rgb, ...] = (
     (0.16, 0.085, 0.055),
@@ -103,7 +107,7 @@ def regions() -> dict[str, Map]:
         "under_eye": areas(under, 0.006),
         "lids": areas(lid, 0.004),
         "around_mouth": spot(0.5000, 0.6068, 0.052, 0.050),
-        "folds": lines(chart.curve(WRINKLES[15].points, 16), 0.006, 0.006),
+        "folds": lines(chart.curve(NASOLABIAL_FOLD.points, 16), 0.006, 0.006),
         "wing_groove": lines(((0.4627, 0.5063), (0.4570, 0.5131), (0.4575, 0.5255)), 0.005, 0.003),
         "nostrils": spots(*chart.NOSTRIL, 0.0075, 0.0055),
         "neck": area(
@@ -156,8 +160,8 @@ def pigments(person: Person, rng: Rng) -> tuple[Map, Map]:
     tone, old = person.melanin, float(np.clip((person.age_years - 30.0) / 40.0, 0.0, 1.0))
     even = 1.0 - 0.55 * person.make_up
     shadowed = even * rng.uniform(0.3, 1.0) * (0.6 + 0.5 * old)
+    # Regions differ most in pigment in brown skin.
     brown = 0.3 + 1.7 * float(np.exp(-(((tone - 0.45) / 0.25) ** 2)))
-    """How much regions differ in pigment: most in brown skin."""
     melanin = (
         tone
         + 0.020 * at["forehead"] * brown * rng.uniform(0.2, 1.2)
@@ -227,15 +231,15 @@ def relief(person: Person, rng: Rng) -> tuple[Map, Map]:
     height = -np.maximum(pores, 0.0) * chart.full(0.010 + 0.030 * coarse * oily)
     height += 0.012 * (0.4 + worn) * chart.noise(rng, 128, 4)
     creases = np.zeros((SIZE, SIZE), np.float32)
-    for widths, sigma_px in (((0.0, 1.15), 0.9), ((1.15, 2.2), 1.6), ((2.2, 9.0), 3.6)):
+    for narrowest_mm, widest_mm, sigma_px, darkness_per_mm in WIDTHS:
         drawn = np.zeros((SIZE, SIZE), np.float32)
         for wrinkle in WRINKLES:
             depth_mm = wrinkle.depth_mm * float(np.clip((worn - wrinkle.onset) / (1.0 - wrinkle.onset), 0.0, 1.0))
-            if widths[0] <= wrinkle.width_mm < widths[1] and depth_mm > 0.02:
+            if narrowest_mm <= wrinkle.width_mm < widest_mm and depth_mm > 0.02:
                 _engrave(drawn, rng, wrinkle, depth_mm)
         deep = chart.blurred(drawn, sigma_px)
         height -= deep
-        creases += deep * {0.9: 2.2, 1.6: 1.6, 3.6: 0.8}[sigma_px]
+        creases += deep * darkness_per_mm
     bags = 0.5 * float(np.clip((person.age_years - 35.0) / 30.0, 0.0, 1.0)) * rng.uniform(0.2, 1.2)
     height += chart.full(bags * at["under_eye"])
     return np.asarray(height, np.float32), np.minimum(creases, 1.0)
@@ -245,12 +249,8 @@ def add_lips(person: Person, rng: Rng, melanin: Map, blood: Map, height_mm: Map)
     """Vermilion, its pale border and its vertical lines, added in place."""
     upper, lower = lips()
     both = upper + lower
-    vivid = (
-        person.blood
-        * (1.0 - 0.2 * person.male)
-        * rng.uniform(0.75, 1.15)
-        * (1.0 - 0.2 * np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
-    )
+    faded = 0.2 * float(np.clip((person.age_years - 40.0) / 35.0, 0.0, 1.0))
+    vivid = person.blood * (1.0 - 0.2 * person.male) * (1.0 - faded) * rng.uniform(0.75, 1.15)
     lined = np.asarray(np.interp(np.arange(SIZE), np.arange(0, SIZE, 2), rng.standard_normal(SIZE // 2)), np.float32)
     lined = 0.6 * lined[None, :] + 0.5 * chart.noise(rng, 128, 3)
     blood += (1.10 * vivid * both) * (1.0 + 0.10 * lined)
@@ -283,9 +283,10 @@ def roughness(person: Person, rng: Rng) -> Map:
     """How broad highlights are, (SIZE, SIZE): the middle of the face is oily, lips are moist, powder is dull."""
     at = regions()
     oily = np.minimum(at["forehead"] + at["nose"] + at["bridge"] + 0.5 * at["chin"], 1.0)
-    dry = 0.05 * np.clip((person.age_years - 40.0) / 30.0, 0.0, 1.0) + 0.04 * person.make_up
+    dry = 0.05 * float(np.clip((person.age_years - 40.0) / 30.0, 0.0, 1.0)) + 0.04 * person.make_up
     upper, lower = lips()
-    rough = chart.full(0.56 + float(dry) - 0.08 * rng.uniform(0.2, 1.2) * oily) + 0.025 * chart.noise(rng, 64, 4)
+    rough = chart.full(np.asarray(0.56 + dry - 0.08 * rng.uniform(0.2, 1.2) * oily, np.float32))
+    rough += 0.025 * chart.noise(rng, 64, 4)
     rough += (0.42 - 0.08 * person.make_up - rough) * np.minimum(upper + lower, 1.0)
     rough += (0.30 - rough) * lid_rims()
     return np.asarray(np.clip(rough, 0.25, 0.65), np.float32)
@@ -301,12 +302,9 @@ def add_make_up(person: Person, rng: Rng, albedo: Map, rough: Map) -> None:
     lipstick = min(1.0, 1.3 * strength) * rng.uniform(0.6, 0.95)
     paint(albedo, chart.full(at["cheekbones"]) * (0.28 * strength), blush)
     paint(albedo, chart.full(at["lids"]) * (0.55 * strength * rng.uniform(0.2, 1.0)), np.array(shadow))
-    paint(
-        albedo,
-        np.minimum(1.6 * upper * rng.uniform(0.3, 1.0) + 0.5 * lower, 1.0) * (0.85 * strength),
-        np.full(3, 0.012),
-    )
-    mouth = np.minimum(np.add(*lips()), 1.0)
+    liner = np.asarray(np.minimum(1.6 * upper * rng.uniform(0.3, 1.0) + 0.5 * lower, 1.0), np.float32)
+    paint(albedo, liner * (0.85 * strength), np.full(3, 0.012))
+    mouth = np.asarray(np.minimum(np.add(*lips()), 1.0), np.float32)
     gloss = 1.0 + 0.06 * chart.noise(rng, 128, 3)
     paint(albedo, mouth * lipstick, np.array(person.lip_rgb), gloss)
     rough -= mouth * (0.06 * lipstick)
@@ -336,7 +334,8 @@ def _dots(
 
 def _engrave(drawn: Map, rng: Rng, wrinkle: Wrinkle, depth_mm: float) -> None:
     """Draws the wrinkle on both sides: wavering, broken here and there, running out at its ends."""
-    sides = [chart.symmetric(wrinkle.points)] if wrinkle.crosses else [wrinkle.points, chart.mirrored(wrinkle.points)]
+    right = np.array(wrinkle.points)
+    sides = [chart.symmetric(right)] if wrinkle.crosses else [right, chart.mirrored(right)]
     thickness = 1 if wrinkle.width_mm < 1.15 else 2 if wrinkle.width_mm < 2.2 else 5
     for side in sides:
         steps = 40 if wrinkle.crosses else 20

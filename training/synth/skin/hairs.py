@@ -102,8 +102,9 @@ def beard_regions() -> dict[FacialHair, Map]:
     moustache = chart.areas(_MOUSTACHE, 0.0030)
     goatee = np.maximum(chart.areas(_GOATEE, 0.0045), moustache)
     bare = 1.0 - np.minimum(lips, 1.0)
-    full = np.maximum(full * thin, moustache) * bare
-    return {"none": full, "stubble": full, "beard": full, "moustache": moustache * bare, "goatee": goatee * bare}
+    full = np.asarray(np.maximum(full * thin, moustache) * bare, np.float32)
+    moustache, goatee = np.asarray(moustache * bare, np.float32), np.asarray(goatee * bare, np.float32)
+    return {"none": full, "stubble": full, "beard": full, "moustache": moustache, "goatee": goatee}
 
 
 def scalp(person: Person, rng: Rng) -> list[Coat]:

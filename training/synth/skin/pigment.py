@@ -34,10 +34,11 @@ PALEST, DARKEST = -0.15, 1.6
 def skin_colour(melanin: Map, blood: Map) -> Map:
     """Linear albedo (h, w, 3) of maps of melanin (0 palest to 1 darkest skin; more in moles) and blood (0: usual)."""
     place = (np.clip(melanin, PALEST, DARKEST) - PALEST) * ((len(_TABLE) - 1) / (DARKEST - PALEST))
-    density = _TABLE[np.rint(place).astype(np.intp)]
+    density: Map = _TABLE[np.rint(place).astype(np.intp)]
     seen = blood * np.clip(1.0 - 0.65 * melanin, 0.25, 1.0)
     density += seen[..., None] * np.array(HAEMOGLOBIN, np.float32)
-    return np.exp(np.negative(density, out=density), out=density)
+    np.exp(np.negative(density, out=density), out=density)
+    return density
 
 
 def skin_infrared(melanin: Map, blood: Map) -> Map:
