@@ -329,7 +329,9 @@ def iris_reprojection(views: Views) -> Estimate:
 
 def iris_bias(views: Views) -> Floats:
     """Median (2,) of mesh less label along x and y, in eye widths."""
-    return np.asarray(np.nanmedian(views.iris_error.reshape(-1, 2), axis=0)) if len(views) else np.full(2, np.nan)
+    errors = views.iris_error.reshape(-1, 2)
+    known = errors[np.isfinite(errors).all(axis=1)]
+    return np.asarray(np.median(known, axis=0)) if len(known) else np.full(2, np.nan)
 
 
 def head_turns_deg(views: Views) -> Floats:
@@ -542,7 +544,7 @@ def framed(image: Image) -> Image:
 
 
 def rendered_people(folders: list[Path], reader: FaceReader) -> Faces:
-    """One still of each person."""
+    """Some stills of each person."""
     return reader.read((framed(image), person) for image, person in realism.session_pictures(folders))
 
 
@@ -715,7 +717,7 @@ def realism_section(notes: Notes, drives: list[Path], work: Path, data: Path, ha
 def people_section(notes: Notes, sizes: Sizes, work: Path, data: Path) -> str:
     """How different people are."""
     reader = FaceReader()
-    options = ("--stills", "faces", "--people", "20", "--each", "1")
+    options = ("--stills", "faces", "--people", "20", "--each", "3")  # some are infrared or turned away
     ours = rendered_people(render(work / "people", sizes.people_sessions, *options).folders, reader)
     real = real_stills(reader, realism.real_pictures(data, None), Watcher(packaged_bundle()))
     likeness = realism.compare_likeness(realism.one_each(real), realism.one_each(ours))
@@ -744,7 +746,8 @@ def labels_section(notes: Notes, drives: list[Path]) -> str:
     worst = max((each.worst_deg for each in found), default=float("nan"))
     notes.put("labels_disagree_deg_max", worst)
     names = ("target_deg", "eyes_deg", "face_deg", "road_deg")
-    rows = [(name, f"{np.nanmax([getattr(each, name) for each in found] or [np.nan]):.2g}") for name in names]
+    most = {name: [v for v in (getattr(each, name) for each in found) if np.isfinite(v)] for name in names}
+    rows = [(name, f"{max(values):.2g}" if values else "-") for name, values in most.items()]
     return notes.table("Labels against each other, largest angle in deg", ("labels", "deg"), rows)
 
 

@@ -1,4 +1,4 @@
-"""The realism measures: what they must do with known distributions of features."""
+"""Realism and cabin benchmarks: what their measures must do with what is known beforehand."""
 
 import hashlib
 import io
@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import realism
+from benchmarks import realism, synth, synth_labels
 from benchmarks.realism import Estimate, Faces, KernelDistance, Package
+from dashgaze import session as contract
 from dashgaze.errors import DashgazeError, InputError
+from dashgaze.geometry import Camera, angles_from_rays, facing_rotation, rotation_y, unit
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -272,6 +275,126 @@ def test_descriptions_survive_being_kept(tmp_path):
     again = realism.load_faces(tmp_path / "kept.npz")
     assert np.array_equal(again.features, some.features)
     assert (again.pictures, again.found, again.left_out) == (some.pictures, some.found, some.left_out)
+
+
+# --- the benchmark of the synthetic cabin: what needs no rendering ---
+
+
+def fake_drive(path: Path, turn_deg=0.0, frames=12):
+    """A session with consistent labels and black pictures; `turn_deg` turns one gaze ray away from its target."""
+    rng = np.random.default_rng(3)
+    camera = Camera.from_fov((320, 180), 60)
+    mount, place_mm = facing_rotation(20, -10, 2), np.array([300.0, -100, 500])
+    targets_mm = rng.uniform((-2000, -300, 600), (2000, 500, 4000), (frames, 3))
+    eyes_mm = rng.normal(0, 20, (frames, 3))
+    heads = [tuple(angles) for angles in rng.uniform(-20, 20, (frames, 3))]
+    eyes_in_camera_mm = (eyes_mm - place_mm) @ mount
+    rays = unit((targets_mm - eyes_mm) @ mount)
+    car_azimuth, car_elevation = angles_from_rays(targets_mm - eyes_mm)
+    in_face = np.array([ray @ facing_rotation(*head) for ray, head in zip(rays, heads, strict=True)])
+    azimuth, elevation = angles_from_rays(in_face)
+    rays[4] = rays[4] @ rotation_y(turn_deg)
+    side_mm = np.array([facing_rotation(*head)[:, 0] for head in heads]) * 31.5
+    eyeballs_mm = {"left": eyes_in_camera_mm - side_mm, "right": eyes_in_camera_mm + side_mm}
+    xyz = {"ray": ("", rays), "eye_mid": ("_mm", eyes_in_camera_mm), "head": ("_mm", eyes_in_camera_mm)}
+    common = {"t_s": np.arange(frames) / 2, "driver_frame": np.arange(frames)}
+    rows = common | {
+        "angle_status": ["ok"] * frames,
+        "location_status": ["off_view"] * frames,
+        "azimuth_deg": azimuth,
+        "elevation_deg": elevation,
+        "car_azimuth_deg": car_azimuth,
+        "car_elevation_deg": car_elevation,
+        "eyes_closed": [False] * frames,
+        "zone": ["road_ahead"] * frames,
+        **{f"head_{n}_deg": [head[i] for head in heads] for i, n in enumerate(("yaw", "pitch", "roll"))},
+        **{f"{name}_{a}{end}": v[:, i] for name, (end, v) in xyz.items() for i, a in enumerate("xyz")},
+    }
+    truth = common | {f"target_{a}_mm": targets_mm[:, i] for i, a in enumerate("xyz")} | {"light": ["day"] * frames}
+    for side, centres_mm in eyeballs_mm.items():
+        own = unit((targets_mm - place_mm) @ mount - centres_mm)
+        truth |= {f"{side}_eyeball_{a}_mm": centres_mm[:, i] for i, a in enumerate("xyz")}
+        truth |= {f"{side}_eye_ray_{a}": own[:, i] for i, a in enumerate("xyz")}
+    matrix = tuple(tuple(float(v) for v in row) for row in camera.matrix)
+    described = contract.Camera(size_px=camera.size_px, K=matrix, distortion=(), mirrored=False)
+    header = contract.SessionHeader(
+        session_id=path.name,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        driver_id="person",
+        cameras=contract.Cameras(driver=described),
+        primary_stream="driver",
+        versions=contract.Versions(dashgaze="0", python="3"),
+    )
+    with contract.write_session(path) as writer:
+        writer.append("frames", rows)
+        writer.append("labels", truth)
+        writer.describe(header)
+        video = cv2.VideoWriter(str(writer.folder / "driver.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 2, camera.size_px)
+        for _ in range(frames):
+            video.write(np.zeros((180, 320, 3), np.uint8))
+        video.release()
+    return contract.read_session(path)
+
+
+def test_consistent_labels_agree_and_a_turned_ray_is_found(tmp_path):
+    assert synth_labels.disagreement(fake_drive(tmp_path / "right")).worst_deg < 1e-9
+    found = synth_labels.disagreement(fake_drive(tmp_path / "wrong", turn_deg=0.1))
+    assert found.target_deg == pytest.approx(0.1, rel=0.5)
+    assert synth_labels.disagreement(fake_drive(tmp_path / "short", frames=5)) is None
+
+
+def test_drives_without_any_face_make_a_report(tmp_path, bundle):
+    session = fake_drive(tmp_path / "drive")
+    views = synth.watch_session(session, synth.Watcher(bundle), 0)
+    assert len(views) == 12
+    assert not views.found.any()
+    notes = synth.Notes()
+    notes.put("head_pose_error_deg_median", synth.head_pose_error(views))
+    notes.put("iris_reprojection_eye_widths_median", synth.iris_reprojection(views))
+    assert not notes.metrics
+    assert "Gaze grid" in synth.faces_section(notes, views)
+    assert np.isnan(synth.timing([np.zeros(0)], [np.zeros(0)], 0.2, 1.0).recall)
+    assert synth.follow(session, bundle).t_s.tolist() == (np.arange(12) / 2).tolist()
+    assert len(synth.blinks_of(synth.follow(session, bundle))) == 0
+
+
+def test_a_session_has_the_digest_of_its_content_and_not_of_its_date(tmp_path):
+    first, second = (fake_drive(tmp_path / name / "same").path for name in "ab")
+    file = second / "session.json"
+    file.write_text(file.read_text().replace("2026-01-01", "2027-01-01"))
+    assert synth.digest(first) == synth.digest(second)
+    assert synth.digest(fake_drive(tmp_path / "c" / "same", turn_deg=0.1).path) != synth.digest(first)
+
+
+def test_blinks_are_timed_and_long_closures_are_none():
+    t_s = np.arange(0, 30, 1 / 15)
+    openness = np.full(len(t_s), 0.9)
+    for middle, length in ((5.0, 0.2), (12.03, 0.3), (20.0, 2.0)):
+        openness[np.abs(t_s - middle) < length / 2] = 0.1
+    found = synth.blinks_of(synth.Signals(t_s, openness, openness))
+    assert np.allclose(found, [5.0, 12.03], atol=1 / 15)
+    measured = synth.timing([np.array([5.0, 12.03, 25.0])], [found], 0.25, 0.5)
+    assert measured.recall == pytest.approx(2 / 3)
+    assert measured.false_per_min == 0
+    assert measured.error_s < 1 / 15
+
+
+def test_runs_reach_half_a_sample_beyond_their_samples():
+    inside = np.array([True, True, False, True])
+    assert synth.runs(inside, np.arange(4.0)) == [(-0.5, 1.5), (2.5, 3.5)]
+
+
+def test_an_interval_over_drivers_is_wider_than_one_over_frames():
+    rng = np.random.default_rng(13)
+    drivers = np.repeat(np.arange(10), 30)
+    values = rng.normal(size=10)[drivers] + 0.1 * rng.normal(size=300)
+    by_driver = synth.estimate(synth.median, values, drivers)
+    by_frame = synth.estimate(synth.median, values, np.arange(300))
+    assert by_driver.high - by_driver.low > 2 * (by_frame.high - by_frame.low)
+    assert by_driver.value == by_frame.value
+
+
+# --- with the networks ---
 
 
 @pytest.fixture(scope="module")

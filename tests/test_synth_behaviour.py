@@ -387,8 +387,26 @@ def test_times_outside_the_drive_are_refused() -> None:
         with pytest.raises(ValueError, match="the drive lasts from 0 to 5"):
             behaviour.at(t_s)
     for duration_s in (0.0, 0.9, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="a drive must last at least 1.0 s"):
+        with pytest.raises(ValueError, match=r"a drive must last at least 1\.0 s"):
             drive(duration_s=duration_s)
+
+
+def test_the_road_is_asked_within_the_drive_only() -> None:
+    asked: list[float] = []
+
+    def things(t_s: float) -> Things:
+        asked.append(t_s)
+        return [(k, np.array([0.0, 0.0, 5e4])) for k in range(8)]
+
+    def curvature(t_s: float) -> float:
+        asked.append(t_s)
+        return 0.01
+
+    steady = np.array([0.0, 12.0]), np.array([15.0, 15.0])
+    Behaviour(person_of(1), "left", 1, steady, things, 12.0, STYLES["attentive"], curvature=curvature)
+    assert asked
+    assert min(asked) >= 0.0
+    assert max(asked) <= 12.0
 
 
 @pytest.mark.parametrize("style", STYLES)

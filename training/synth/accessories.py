@@ -28,6 +28,8 @@ Rng = np.random.Generator
 
 CORNEA_MM = 12.5
 """How far the front of the eye lies before its centre."""
+FURTHEST_MM = 30.0
+"""Where a lens is before the eye's centre at most, on a face that pushes it forward."""
 PANTOSCOPIC_DEG = 8.0
 WRAP_DEG = 5.0
 BASE_CURVE_MM = 88.0
@@ -281,22 +283,24 @@ def eyewear(person: Person, body: Body, infrared: bool = False) -> list[Mesh]:
     fit, surface = Fit(body), HeadSurface(body)
     rng = np.random.default_rng([person.eyewear_seed, 712])
     centre = np.array([(model.lens_mm[0] + model.between_mm) / 2, rng.uniform(1.5, 5.0), 0.0])
-    centre[2] = CORNEA_MM + rng.uniform(12.5, 14.0) + 2.0
+    centre[2] = CORNEA_MM + rng.uniform(11.5, 13.5)
     outline = _outline(model.outline) * np.array(model.lens_mm) / 2
     for _ in range(4):  # forward until neither rim nor lens touches the face
         border = np.concatenate([_on_lens(outline * scale, centre, 1) for scale in (1.0, 0.6)])
         depth = model.rim_mm[1] / 2 + 0.8
         height = min(surface.above(border)[0].min(), surface.above(border * [-1, 1, 1])[0].min()) - depth
-        if height >= 0 or centre[2] > CORNEA_MM + 21:
+        if height >= 0:
             break
-        centre[2] += min(max(-height, 0.4), 2.5)
+        centre[2] = min(centre[2] + max(-height, 0.4), FURTHEST_MM + 0.01)
+    else:
+        centre[0] += min(-height, 2.5)  # a broad nose needs a broad bridge
     parts: list[tuple[Array, Triangles]] = []
     lenses = []
     for side in (-1, 1):  # left, right
         parts += _rim(model, outline, centre, side)
         parts.append(_temple(model, outline, centre, side, fit, surface))
         lenses.append(_lens(outline, centre, side, model.lens_infrared if infrared else model.lens))
-    parts.append(_bridge(model, outline, centre))
+    parts.append(_bridge(model, outline, centre, surface))
     meshes = [_mesh(parts, model.frame, Part.GLASSES), *lenses]
     if model.pads:
         clear = Surface((0.75, 0.74, 0.70), 0.7, 0.2, 0.04, 0.45)
@@ -388,7 +392,7 @@ def _temple(
     return _tube(path, np.maximum(tall, 0.7), thick, out.astype(float), closed=False)
 
 
-def _bridge(model: Frame, outline: Array, centre: Array) -> tuple[Array, Triangles]:
+def _bridge(model: Frame, outline: Array, centre: Array, surface: HeadSurface) -> tuple[Array, Triangles]:
     """Between the lenses, arched forward over the nose."""
     inner = outline[np.argmin(outline @ [1.0, 0.55])]
     end = _on_lens(inner[None] - [0.4 * model.rim_mm[0], 0], centre, 1)[0]
@@ -397,7 +401,9 @@ def _bridge(model: Frame, outline: Array, centre: Array) -> tuple[Array, Triangl
     rise = 2.0 if model.rim_mm[0] < 2.2 else 0.6
     points = np.stack([x * end[0], end[1] - rise * arch, end[2] + 2.2 * arch], 1)
     breadth = 0.8 if model.rim_mm[0] < 2.2 else max(2.2, 0.55 * model.rim_mm[0])
-    return _tube(points, breadth, max(model.rim_mm[1] / 2, 0.8), np.array([0, 0, 1.0]), closed=False)
+    depth = max(model.rim_mm[1] / 2, 0.8)
+    points[:, 2] += arch * max(0.0, float((depth + 0.8 - surface.above(points)[0]).max()))
+    return _tube(points, breadth, depth, np.array([0, 0, 1.0]), closed=False)
 
 
 def _pad(side: int, fit: Fit, surface: HeadSurface) -> tuple[Array, Triangles]:
@@ -526,7 +532,8 @@ def _directions(azimuth: Array, elevation: Array) -> Array:
 
 def _dome(person: Person, body: Body, fit: Fit, margin_mm: float, rows: int, columns: int) -> tuple[Array, Array]:
     """Cloth over the skull from a hat's edge to its top: points (rows, columns, 3) and azimuths (columns,)."""
-    skull = (body.masks["ears"] < 0.05) & (body.neutral_mm[:, 1] < 5)
+    height, ahead = body.neutral_mm[:, 1], body.neutral_mm[:, 2]
+    skull = (body.masks["ears"] < 0.05) & (height < np.where(ahead < -95, 75, 5))
     centre = np.array([0, -25, fit.ear_root_mm[:, 2].mean()])
     hull = _Hull(body.rest_mm[skull], centre, margin_mm)
     azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)
@@ -680,7 +687,7 @@ def _face_opening(body: Body, fit: Fit, psi: Array, rng: Rng) -> Array:
 def _mask_grid(body: Body, fit: Fit, surgical: bool, rng: Rng) -> tuple[Array, Array]:
     """Points (rows, columns, 3) of a mask, and the shade of its pleats."""
     neutral, rest = body.neutral_mm, body.rest_mm
-    low_face = (neutral[:, 1] > 8) & (neutral[:, 1] < 116) & (neutral[:, 2] > -50) & (body.masks["ears"] < 0.05)
+    low_face = (neutral[:, 1] > 8) & (neutral[:, 1] < 116) & (neutral[:, 2] > -85) & (body.masks["ears"] < 0.05)
     low_face &= np.abs(neutral[:, 0]) < 70
     hull = _Hull(rest[low_face], np.array([0.0, 55.0, -45.0]), 2.5)
     nose_y = fit.bridge_mm[1] + rng.uniform(0.34, 0.5) * (fit.nose_tip_mm[1] - fit.bridge_mm[1])

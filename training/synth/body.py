@@ -281,8 +281,9 @@ LID_MM, CHEEK_MM = 12.0, 9.0
 """How far above the upper and below the lower margin the skin still follows the lid."""
 CONFORM_MM = 16.0
 """How far around the eye the skin follows when the margins are laid onto the globe."""
-WIDEN_IN, WIDEN_OUT = 1.15, 1.02
-"""MakeHuman's fissure is about a tenth too narrow, for want of an inner corner."""
+INNER_REACH_MM, OUTER_REACH_MM = (1.15, 10.8, 12.6), (1.02, 11.6, 13.2)
+"""How far the inner edge of the lids reaches to either side of the pupil: factor on MakeHuman's (whose fissure is about
+a tenth too narrow, for want of an inner corner), least, most."""
 CONTACT_MM = 0.25
 CORNER_DEPTH_MM = 4.5
 """How far in front of the globe's centre the corners of the eye lie at least."""
@@ -292,7 +293,7 @@ UPPER_DOWN, UPPER_UP, LOWER_DOWN, LOWER_UP = 0.9, 0.85, 0.5, 0.4
 """Rotation of the lids per rotation of the eye."""
 MEETING = 0.12
 """Where the margins meet: this share of the opening above the lower one."""
-OVERLAP_DEG = 0.6
+OVERLAP_DEG = 1.0
 """The closed upper lid reaches this far below the lower margin, so that no slit stays."""
 MARGIN_POINTS = 32
 STRAIGHT = np.array([0.0, 0.0, 1.0])
@@ -403,7 +404,10 @@ def laid_on_globe(skin_mm: Floats, centre_mm: Floats, eye: int) -> Floats:
     lids = lid_map(eye)
     edge = skin_mm[lids.contact] - centre_mm
     target = edge * [1, 1, 0]
-    target[:, 0] *= np.where(edge[:, 0] * centre_mm[0] > 0, WIDEN_OUT, WIDEN_IN)
+    outer = edge[:, 0] * centre_mm[0] > 0
+    for side, (factor, least, most) in ((~outer, INNER_REACH_MM), (outer, OUTER_REACH_MM)):
+        reach = np.abs(edge[side, 0]).max()
+        target[side, 0] *= np.clip(factor * reach, least, most) / reach
     radius = np.full(len(edge), GLOBE_MM)
     for _ in range(3):  # the cornea stands out where the ray is steep: a fixed point, reached at once
         ahead = (radius + CONTACT_MM) ** 2 - target[:, 0] ** 2 - target[:, 1] ** 2
@@ -453,7 +457,8 @@ class Lids:
         span = np.where(lids.upper, 1 + 0.25 * widen - 0.2 * squint, 1 - 0.4 * squint)
         opened = self._corner + self._open * span + follow
         upper, lower = self._curve(opened, lids.upper), self._curve(opened, ~lids.upper)
-        meeting = lower + MEETING * (upper - lower) - np.radians(OVERLAP_DEG) * lids.upper * self._profile
+        overlap = np.radians(OVERLAP_DEG) * lids.upper * np.minimum(4 * self._profile, 1)
+        meeting = lower + MEETING * (upper - lower) - overlap
         return np.asarray(opened + closure * (meeting - opened))
 
     def _curve(self, angles: Floats, side: NDArray[np.bool_]) -> Floats:
@@ -499,7 +504,7 @@ def _opening_scale(corner: Floats, height: Floats, rho: Floats, opening_mm: floa
 
 # Rest ----------------------------------------------------------------------------------------------------------------
 
-SCALE_SHARE = 0.4
+SCALE_SHARE = 0.2
 """How much of a wide or narrow distance between the eyes is the size of the whole head; the eyes' place is the rest."""
 SCALE_LIMITS = 0.96, 1.04
 TEETH_RGB, TONGUE_RGB = (0.62, 0.55, 0.44), (0.30, 0.08, 0.08)

@@ -131,13 +131,13 @@ def strands(person: Person, body: Body) -> Strands | None:
     grown = _styled(person, curves, roots, cut, texture, rng)
     if cut.tail != "none":
         grown = _joined(grown, _tail(person, fit, cut, texture, budget - under - len(grown.points_mm), rng))
-    finished = _finished(person, body, fit, grown, cut, rng)
+    grown = replace(grown, points_mm=surface.pushed_out(grown.points_mm, 0.2))
+    seen = _finished(person, body, fit, grown, cut, rng)
     if not under:
-        return finished
-    low = _finished(
-        person, body, fit, _undercoat(person, body, surface, fit, cut, under, rng), replace(cut, pieces=1), rng
-    )
-    return low if finished is None else finished if low is None else _joined(finished, low)
+        return seen
+    coat = _undercoat(person, body, surface, fit, cut, under, rng)
+    low = _finished(person, body, fit, coat, replace(cut, pieces=1), rng)
+    return low if seen is None else seen if low is None else _joined(seen, low)
 
 
 def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
@@ -464,6 +464,7 @@ class _Field:
         s = _smooth(-98, -48, y)  # from the top to the sides
         behind = _smooth(-120, -150, z)
         away = _unit(points - self.whorl)
+        flow: Array
         match self.cut.flow:
             case "gathered":
                 flow = self.knot - points
@@ -477,7 +478,7 @@ class _Field:
                 flow = np.stack([0.25 * self.side * (1 - s), 0.05 + 0.65 * s, -1 + 0 * x], 1)
             case "forward":
                 flow = np.stack([-0.004 * x, 0.25 + 0.9 * s, 1.1 - 1.0 * s], 1)
-        flow = _unit(np.asarray(flow))
+        flow = _unit(flow)
         if self.cut.flow != "gathered":
             flow = flow + behind[:, None] * (np.array([0, 1.2, 0]) - 0.8 * flow)
         if self.falls:
@@ -556,8 +557,7 @@ def _undercoat(person: Person, body: Body, surface: HeadSurface, fit: Fit, cut: 
     heading = _unit(heading + np.array([0, 0, -0.6]) - roots.normals * (heading * roots.normals).sum(1, keepdims=True))
     t = np.linspace(0, 1, 5)[None, :, None]
     reach = rng.uniform(9, 16, (number, 1, 1))
-    points = roots.points[:, None] + t * reach * heading[:, None]
-    points = surface.pushed_out(np.asarray(points, np.float32), 0.5)
+    points = surface.pushed_out(roots.points[:, None] + t * reach * heading[:, None], 0.5)
     colours, infrared = _colours(person, len(roots.points), rng, grey=person.grey)
     widths = 2.2 * _taper(5) * rng.uniform(0.7, 1.1, (number, 1))
     return _strands(points, widths, 0.75 * colours, 0.75 * infrared)
@@ -568,10 +568,9 @@ def _cloud(person: Person, body: Body, surface: HeadSurface, cut: Cut, number: i
     roots = _scatter(body, _scalp_density(person, body, cut), number, rng)
     depth = depth_in_hairline_mm(person, roots.neutral)
     _, elevation = _angles_deg(roots.neutral)
-    full = {"short": 7 + 13 * person.hair_length, "medium": 24 + 20 * person.hair_length}
-    thick = full.get(person.hair_style, 38 + 30 * person.hair_length)
-    if person.hair_style == "short":
-        thick = thick * (0.4 + 0.6 * _smooth(-5, 40, elevation))
+    least, most = {"short": (7, 20), "medium": (24, 44)}.get(person.hair_style, (38, 68))
+    sides = 0.4 if person.hair_style == "short" else 1.0
+    thick = (least + (most - least) * person.hair_length) * (sides + (1 - sides) * _smooth(-5, 40, elevation))
     thick = thick * (0.18 + 0.82 * _smooth(0, 38, depth)) * (1 + 0.12 * np.sin(roots.points @ [0.07, 0.05, 0.06]))
     layer = rng.random(number) ** 0.55
     out = _unit(0.75 * roots.normals + 0.35 * _unit(roots.points - [0, -20, -75]) + [0, -0.12, 0])

@@ -38,8 +38,11 @@ SHARP_PIXELS = 360_000
 """A head that fills the picture is drawn with so many pixels at most."""
 SEAM_PX = 10
 """Width of the soft edge between the two passes."""
-HEAD_BOX_MM = np.array([[-115.0, -175.0, -200.0], [115.0, 145.0, 55.0]])
-"""Of a head with hair, in the head frame."""
+MARGIN_PX = 14
+"""Around the head, with the seam."""
+CHIN_MM = 135.0
+"""Below the eyes: what is above it counts as head."""
+OUTLINE_POINTS = 800
 NEAR_MM, FAR_MM = 60.0, 60_000.0
 
 NEAR_SUN = (1024, 300.0)
@@ -51,6 +54,8 @@ DARK = 1e-4
 
 MAX_LAMPS = 8
 LID_SAMPLES = 32
+STEEPEST_MM = 0.12
+"""Relief of the skin rises by no more from one texel to the next."""
 SHADOW_TAPS = 4
 SHARPEST_ROUGH = 0.3
 """Roughness below which reflections are looked up for every pixel instead of every vertex."""
@@ -59,6 +64,8 @@ OCTAHEDRON_PX = 192
 CUBE_PX = 64
 THINNED = 5
 """One lock in so many is drawn where hair is only coarse or casts a shadow."""
+SEGMENT_PX = 6.0
+"""Hair whose segments are shorter is drawn with half of them."""
 KEPT_FRAMES = 2
 """Meshes that so many frames did not show are forgotten."""
 
@@ -150,19 +157,17 @@ class Scene:
     """Part of the picture to draw sharp; None finds the driver's head."""
 
 
-def head_region(view: View, size_px: tuple[int, int], rotation: ArrayLike, origin_mm: ArrayLike) -> Region | None:
-    """Where a head (R_car_head, its origin) is in a picture, with hair and a margin; None if it is not in it."""
-    corners = np.stack(np.meshgrid(*HEAD_BOX_MM.T, indexing="ij"), axis=-1).reshape(-1, 3)
-    in_car = corners @ np.asarray(rotation, dtype=float).T + np.asarray(origin_mm, dtype=float)
-    in_camera = (in_car - view.position_mm) @ view.rotation
-    if in_camera[:, 2].min() < NEAR_MM:
-        return (0, 0, *size_px) if in_camera[:, 2].max() > NEAR_MM else None
+def box_of(points_mm: ArrayLike, view: View, size_px: tuple[int, int]) -> Region | None:
+    """The part of a picture that points (n, 3) lie in, with a margin; None if it is too small to be worth a pass."""
+    in_camera = (np.asarray(points_mm, dtype=float) - view.position_mm) @ view.rotation
+    if not len(in_camera) or in_camera[:, 2].min() < NEAR_MM:
+        return None
     pixels = in_camera @ view.matrix.T
     pixels = pixels[:, :2] / pixels[:, 2:]
-    low = np.clip(np.floor(pixels.min(axis=0)) - SEAM_PX, 0, size_px).astype(int)
-    high = np.clip(np.ceil(pixels.max(axis=0)) + SEAM_PX, 0, size_px).astype(int)
+    low = np.clip(np.floor(pixels.min(axis=0)) - MARGIN_PX, 0, size_px).astype(int)
+    high = np.clip(np.ceil(pixels.max(axis=0)) + MARGIN_PX, 0, size_px).astype(int)
     width, height = (high - low).tolist()
-    return (int(low[0]), int(low[1]), width, height) if min(width, height) > 2 * SEAM_PX else None
+    return (int(low[0]), int(low[1]), width, height) if min(width, height) > 2 * MARGIN_PX else None
 
 
 def clip_from_car(view: View, region: Region) -> Floats:
@@ -318,21 +323,26 @@ class Locks:
     NAMES = ("position", "tangent", "volume_normal", "strand", "tint", "chance")
 
     def __init__(self, stage: "Stage", strands: Strands, within_hair: bool) -> None:
-        rows, triangles, thinned = ribbon_arrays(strands, within_hair)
+        rows = ribbon_vertices(strands, within_hair)
+        count, steps = rows.shape[:2]
         context = stage.context
-        self._buffers = [context.buffer(data) for data in (rows, triangles, thinned)]
+        full, half = (ribbon_triangles(count, steps, every) for every in (1, 2))
+        self._buffers = [context.buffer(data) for data in (rows, full, half, np.ascontiguousarray(half[::THINNED]))]
         vertices = self._buffers[0]
+        segments = np.linalg.norm(np.diff(strands.points_mm, axis=1), axis=2)
+        self.segment_mm = float(np.median(segments)) if segments.size else 0.0
 
         def array(program: moderngl.Program, indices: moderngl.Buffer) -> moderngl.VertexArray:
             return context.vertex_array(program, [(vertices, self.LAYOUT, *self.NAMES)], indices, skip_errors=True)
 
         self.shaded = array(stage.strands, self._buffers[1])
-        self.thinned = array(stage.strands, self._buffers[2])
-        self.depth = array(stage.strand_depth, self._buffers[2])
+        self.straighter = array(stage.strands, self._buffers[2])
+        self.thinned = array(stage.strands, self._buffers[3])
+        self.depth = array(stage.strand_depth, self._buffers[3])
 
     def release(self) -> None:
         """Free the card's memory."""
-        for thing in (self.shaded, self.thinned, self.depth, *self._buffers):
+        for thing in (self.shaded, self.straighter, self.thinned, self.depth, *self._buffers):
             thing.release()
 
 
@@ -366,6 +376,18 @@ class Body:
         self.hair = [Locks(stage, strands, within_hair=True) for strands in likeness.hair]
         self.worn = [Solid(stage, mesh) for mesh in likeness.worn]
         self._count = count
+        ends = [strands.points_mm.reshape(-1, 3) for strands in likeness.hair]
+        ends += [mesh.vertices_mm for mesh in likeness.worn]
+        around = np.concatenate([*ends, np.zeros((0, 3), np.float32)])
+        self._outline = around[around[:, 1] < CHIN_MM][:: max(1, len(around) // OUTLINE_POINTS)]
+
+    def head_points(self, figure: Figure) -> Floats:
+        """Points (n, 3) in the car frame that reach as far as the posed head with hair and hat does."""
+        skin = np.asarray(figure.vertices_mm[:: max(1, self._count // (4 * OUTLINE_POINTS))], dtype=float)
+        below = (skin - figure.head_origin_mm) @ figure.head_rotation[:, 1]
+        away = np.linalg.norm(skin - figure.head_origin_mm, axis=1)
+        hair = self._outline @ figure.head_rotation.T + figure.head_origin_mm
+        return np.concatenate([skin[(below < CHIN_MM) & (away < 260)], hair])
 
     def pose(self, figure: Figure) -> None:
         """Take over this frame's vertices; raises ValueError if they are of another body."""
@@ -385,29 +407,26 @@ class Body:
             thing.release()
 
 
-def packed_maps(maps: SkinMaps) -> tuple[Array, NDArray[np.float16]]:
-    """Textures of `skin.glsl`: bytes of square roots of albedo and infrared albedo; slopes and roughness as halves."""
-    albedo = np.dstack([maps.albedo, maps.infrared])
-    height, width = maps.height_mm.shape
-    relief = np.zeros((height, width, 4), np.float16)
-    relief[..., 0] = np.gradient(maps.height_mm, axis=1) * width
-    relief[..., 1] = np.gradient(maps.height_mm, axis=0) * height
-    relief[..., 2] = maps.roughness
-    return np.round(np.sqrt(np.clip(albedo, 0, 1)) * 255).astype(np.uint8), relief
+def packed_maps(maps: SkinMaps) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Textures (h, w, 4) of `skin.glsl`: square roots of albedo and infrared albedo; slopes, roughness, nothing."""
+    albedo = np.sqrt(np.clip(np.dstack([maps.albedo, maps.infrared]), 0, 1))
+    slopes = [np.gradient(maps.height_mm, axis=axis) / (2 * STEEPEST_MM) + 0.5 for axis in (1, 0)]
+    relief = np.clip(np.dstack([*slopes, maps.roughness, np.zeros_like(maps.roughness)]), 0, 1)
+    return np.round(albedo * 255).astype(np.uint8), np.round(relief * 254).astype(np.uint8)
 
 
 def mipmapped(context: moderngl.Context, data: Array) -> moderngl.Texture:
     """Texture (h, w, 4) with all its smaller copies."""
     height, width, channels = data.shape
-    kind = {"uint8": "f1", "float16": "f2", "float32": "f4"}[data.dtype.name]
+    kind = {"uint8": "f1", "float32": "f4"}[data.dtype.name]
     texture = context.texture((width, height), channels, np.ascontiguousarray(data), dtype=kind)
     texture.build_mipmaps()
-    texture.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+    texture.filter = (moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR)
     return texture
 
 
-def ribbon_arrays(strands: Strands, within_hair: bool) -> tuple[Array, Array, Array]:
-    """Vertices (2 n k, 18), triangles, and the triangles of one lock in `THINNED`.
+def ribbon_vertices(strands: Strands, within_hair: bool) -> NDArray[np.float32]:
+    """(n, k, 2, 18) what `strands.glsl` needs of both edges of every lock.
 
     Outer locks come first: they hide most of the inner ones, which then cost nothing. Light gets in from the outside: what lies under
     other hair, and the roots, are darker.
@@ -436,9 +455,15 @@ def ribbon_arrays(strands: Strands, within_hair: bool) -> tuple[Array, Array, Ar
     rows[..., 16] = strands.infrared[order][:, None, None]
     rows[..., 17] = np.random.default_rng(count).random(count)[:, None, None]
 
-    first = 2 * (np.arange(count)[:, None] * steps + np.arange(steps - 1))
-    quads = np.stack([first, first + 1, first + 2, first + 2, first + 1, first + 3], axis=-1).astype(np.int32)
-    return rows, quads, np.ascontiguousarray(quads[::THINNED])
+    return rows
+
+
+def ribbon_triangles(count: int, steps: int, every: int) -> NDArray[np.int32]:
+    """(n, m, 6) two triangles between each two of the points that are used: all, or every so many-th and the last."""
+    used = np.unique(np.append(np.arange(0, steps, every), steps - 1))
+    first = 2 * (np.arange(count)[:, None] * steps + used)
+    a, b = first[:, :-1], first[:, 1:]
+    return np.stack([a, a + 1, b, b, a + 1, b + 1], axis=-1).astype(np.int32)
 
 
 VOXEL_MM = 5.0
@@ -480,6 +505,7 @@ class Stage:
             "SHADOW_TAPS": SHADOW_TAPS,
             "LID_SAMPLES": LID_SAMPLES,
             "SHARPEST_ROUGH": SHARPEST_ROUGH,
+            "STEEPEST_MM": STEEPEST_MM,
         } | dict.fromkeys(flags, 1)
         head = "#version 430\n" + "".join(f"#define {key} {value}\n" for key, value in constants.items())
         return self.context.program(head + "#define VERTEX\n" + source, head + source)
@@ -683,7 +709,7 @@ class Renderer:
         if not scene.people:
             return None
         driver = scene.people[0]
-        return head_region(scene.view, self.size_px, driver.head_rotation, driver.head_origin_mm)
+        return box_of(self._bodies[driver.key].head_points(driver), scene.view, self.size_px)
 
     # Light
 
@@ -936,8 +962,12 @@ class Renderer:
         give(program, narrowest_px=1.0, gloss=1.0)
         give(program, label=int(Part.PASSENGER if body.passenger else Part.HAIR))
         give(program, car_from_model=car_from_head(figure), hangs=1, thickening=1.0 if fine else float(THINNED) ** 0.8)
+        *eye_mm, focal_px = self._frame[0]["camera"]
+        px_per_mm = focal_px / max(float(np.linalg.norm(figure.head_origin_mm - eye_mm)), NEAR_MM)
         for locks in body.hair:
-            (locks.shaded if fine else locks.thinned).render()
+            smooth = locks.segment_mm * px_per_mm > SEGMENT_PX
+            array = locks.thinned if not fine else locks.shaded if smooth else locks.straighter
+            array.render()
         if fine:
             give(program, car_from_model=np.eye(4), hangs=0, gloss=0.4)
             target.labels(write=False)

@@ -346,7 +346,8 @@ class Cabin:
     def _belt(self, trunk_mm: Floats, eye_mid_mm: ArrayLike) -> Mesh:
         flip = np.array([self._mirror, 1, 1])
         path, across = _belt_path(trunk_mm * flip, np.asarray(eye_mid_mm, dtype=float) * flip, self._belt_ends)
-        shape = _sweep(path, _rounded(1.5, BELT_WIDTH_MM / 2, 8), across)
+        section = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (1.5, BELT_WIDTH_MM / 2)
+        shape = _sweep(path, section, across)
         return self._mesh([shape], self._look.belt, part=Part.OBJECT)
 
     @cached_property
@@ -550,8 +551,8 @@ def _roof_edges(size: _Dimensions) -> list[Shape]:
     """Headers over windscreen and rear window, the dome lamp's frame."""
     across = np.linspace(-1, 1, 9)
     x, bow = MIDDLE_MM + across * size.half_roof, 1 - across**2
-    front = np.stack([x, size.rail - 25 * bow, size.header - 45 * across**2], axis=1)
-    back = np.stack([x, size.rail - 12 * bow, np.full(9, size.rear)], axis=1)
+    front = np.stack([x, size.rail - 4 - 0.78 * size.crown * bow, size.header - 45 * across**2], axis=1)
+    back = np.stack([x, size.rail - 6 - 0.6 * size.crown * bow, np.full(9, size.rear)], axis=1)
     lamp = _blob([MIDDLE_MM, size.rail - 18 - 0.95 * size.crown, 330], [80, 14, 55], 0.4, 8, 16)
     return [_sweep(front, _rounded(45, 20, 10), [0, 0.35, 1]), _sweep(back, _rounded(45, 22, 10), [0, 0, 1]), lamp]
 

@@ -1,6 +1,6 @@
 """One driver in one drive: plans everything from a seed, then tells any instant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -64,7 +64,7 @@ class Behaviour:
 
     `speed` is what `speed_profile` returns. `salient(t_s)` names the things on the road that are worth a look: a number
     that stays with each, and its position (3,) in the car frame in mm. `curvature(t_s)` is the road's in 1/m, positive
-    to the right. Raises ValueError for a duration below `SHORTEST_S`.
+    to the right. Both are asked from 0 to `duration_s` only. Raises ValueError for a duration below `SHORTEST_S`.
 
     `fixations`, `blinks` and `events` are the drive's tables, by time; `course` its whole movement, sampled.
     """
@@ -91,10 +91,17 @@ class Behaviour:
         near_mirror = Zone.MIRROR_LEFT if hand_of_drive == "left" else MIRRORED[Zone.MIRROR_LEFT]
         self.duration_s = duration_s
         self._episodes = plan_episodes(plan, style, duration_s, near_mirror, passenger, sunny=light == "day")
+
+        def bend(t_s: float) -> float:
+            return curvature(min(max(t_s, 0.0), duration_s))
+
+        def things(t_s: float) -> Sequence[tuple[int, NDArray[np.float64]]]:
+            return salient(t_s) if 0.0 <= t_s <= duration_s else ()
+
         outlook = Outlook(
             speed_mps=lambda t_s: float(np.interp(t_s, *speed)),
-            curvature=curvature,
-            salient=salient,
+            curvature=bend,
+            salient=things,
             night=light in ("night", "infrared"),
             drowsy=lambda t_s: "drowsy" in self._during(t_s),
         )
@@ -108,7 +115,7 @@ class Behaviour:
             body,
             looks,
             habits,
-            follower(salient, places),
+            follower(things, places),
             lambda t_s: np.interp(t_s, *speed),
             self._face.head_pitch_deg,
             duration_s,
@@ -116,7 +123,7 @@ class Behaviour:
         self._hands = plan_hands(hands, hand_of_drive, self._episodes, duration_s)
         self._speed = speed
         self._wheel_s = np.arange(0.0, duration_s + 2 * WHEEL_STEP_S, WHEEL_STEP_S)
-        self._wheel_deg = wheel_angles_deg(wheel, self._wheel_s, np.interp(self._wheel_s, *speed), curvature)
+        self._wheel_deg = wheel_angles_deg(wheel, self._wheel_s, np.interp(self._wheel_s, *speed), bend)
         self.fixations: tuple[Fixation, ...]
         self.fixations, self._fixation = self._landed(tuple(look.zone for look in looks))
         self.blinks = tuple(Blink(b.start_s, b.duration_s, number) for number, b in enumerate(self._face.blinks))

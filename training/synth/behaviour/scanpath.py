@@ -180,7 +180,7 @@ class ScanPath:
         indifference = self._rng.random() / (0.8 if self._outlook.night else 1.0)
         if indifference > MOST_WISH:  # before the road is asked, which takes its time
             return None
-        things = list(self._outlook.salient(max(t_s, 0.0)))
+        things = list(self._outlook.salient(t_s))
         if not things or indifference > (0.015 + 0.018 * len(things)) * self._habits.interest:
             return None
         points = np.array([point for _, point in things], dtype=float)

@@ -26,12 +26,12 @@ const vec2 DISC[12] = vec2[](vec2(0.204, 0.0), vec2(-0.603, -0.107), vec2(0.353,
 
 // Share of the diffuse light that reaches p, as far as one mean direction tells. The key light is as wide as a window:
 // its penumbra is so soft that vertices sample it well enough.
-float key_share(vec3 p, vec3 n) {
+float key_share(vec3 p, vec3 n, int samples) {
     float weight = key.w * clamp(0.25 + 0.85 * dot(n, key.xyz), 0.0, 1.0);
     if (weight <= 0.0) return 1.0;
     vec3 at = map_position(key_from_car, p + 2.0 * n);
     if (any(lessThan(at, vec3(0.03))) || any(greaterThan(at, vec3(0.97)))) return 1.0;
     float sum = 0.0;
-    for (int i = 0; i < int(taps.x); ++i) sum += texture(key_map, vec3(at.xy + 0.028 * DISC[i], at.z - 0.005));
-    return mix(1.0, sum / taps.x, weight);
+    for (int i = 0; i < samples; ++i) sum += texture(key_map, vec3(at.xy + 0.028 * DISC[i], at.z - 0.005));
+    return mix(1.0, sum / float(samples), weight);
 }

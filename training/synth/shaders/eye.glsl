@@ -100,7 +100,7 @@ void main() {
     shade *= 1.0 - 0.35 * to_corner;
 
     vec3 seen = sclera_colour(globe_normal * 6.0, to_corner);
-    float flesh = max(1.0 - smoothstep(1.6, 3.0, to_inner), 1.0 - smoothstep(-0.1, 0.25, min(below_upper, above_lower)));
+    float flesh = max(1.0 - smoothstep(2.0, 3.4, to_inner), 1.0 - smoothstep(-0.1, 0.25, min(below_upper, above_lower)));
     seen = mix(seen, infrared() ? vec3(0.45) : vec3(0.42, 0.17, 0.14), 0.85 * flesh);
     vec3 iris_normal = vec3(0.0, 0.0, 1.0);
     if (inner > 0.0) {
@@ -112,8 +112,11 @@ void main() {
         iris_normal = normalize(vec3(-0.45 * at, 1.0));
     }
     vec3 facing = transpose(eye_from_car) * normalize(mix(globe_normal, iris_normal, inner));
+    // Flesh fills the corners to the front.
+    facing = normalize(mix(facing, view, 0.7 * flesh));
+    shade = mix(shade, 0.7, 0.8 * flesh);
 
-    float key_reach = key_share(place, globe_n);
+    float key_reach = key_share(place, globe_n, 12);
     vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_reach);
     float s = sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2 ? sunlit(place, globe_n, 1) * smoothstep(0.0, 1.2, below_upper) : 0.0;
     vec3 wrap = infrared() ? vec3(0.2) : vec3(0.26, 0.2, 0.17) * (1.0 - inner);
@@ -128,7 +131,7 @@ void main() {
     vec3 shine = surroundings_at(mirrored, mix(2.5, 0.6, inner)) * reflectance * wet * (1.0 - 0.85 * hidden);
     // A glint is smaller than a pixel: spread it over one.
     float pixel_mm = length(camera.xyz - place) / camera.w;
-    float gloss = sqrt(max(0.025, 0.3 * pixel_mm / globe.y)) * mix(1.5, 1.0, inner);
+    float gloss = sqrt(max(0.02, 0.7 * pixel_mm / globe.y)) * mix(1.5, 1.0, inner);
     shine += sun_rgb.rgb / PI * s * specular(n, view, sun.xyz, gloss, f0);
     for (int i = 0; i < lamp_count(); ++i) {
         vec3 l;

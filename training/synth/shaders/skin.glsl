@@ -18,7 +18,7 @@ void main() {
     at = texture_at;
     face = face_masks;
     body = body_masks;
-    key_reach = key_share(p, n);
+    key_reach = key_share(p, n, int(taps.x));
     gl_Position = clip_from_car * vec4(position, 1.0);
 }
 #else
@@ -29,7 +29,7 @@ in vec2 at;
 in vec4 face, body;
 in float key_reach;
 layout(binding = 8) uniform sampler2D albedo_map;   // square roots of albedo; alpha: of the albedo in infrared
-layout(binding = 9) uniform sampler2D relief_map;   // slopes of the relief in mm per texture width and height; roughness
+layout(binding = 9) uniform sampler2D relief_map;   // slopes of the relief from texel to texel; roughness
 uniform uint skin_label, hand_label;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out uint part;
@@ -64,8 +64,10 @@ vec3 with_relief(vec3 normal, vec2 slope) {
 void main() {
     vec3 view = normalize(camera.xyz - p), smooth_normal = normalize(n);
     vec4 relief = texture(relief_map, at);
-    vec3 normal = with_relief(smooth_normal, relief.xy);
-    float roughness = clamp(0.22 + 0.72 * relief.z, 0.35, 0.9);
+    relief *= 255.0 / 254.0;
+    vec2 slope = (relief.xy - 0.5) * 2.0 * STEEPEST_MM * vec2(textureSize(relief_map, 0));   // per texture
+    vec3 normal = with_relief(smooth_normal, slope);
+    float roughness = clamp(relief.z, 0.3, 0.9);
 
     vec4 stored = texture(albedo_map, at);
     stored *= stored;

@@ -54,7 +54,7 @@ void main() {
     vec3 over = normalize(0.6 * (view - t * dot(view, t)) + volume);
     around = irradiance(facing);
     around = 0.85 * around + gloss * min(0.05 * surroundings_at(reflect(-view, over), 5.0), 0.5 * around);
-    around *= strand.w * key_share(p, volume);
+    around *= strand.w * key_share(p, volume, 2);
     float sunny = 0.0;
     if (sun.w > 0.5) {
         vec3 at = map_position(near_sun_from_car, p + 2.5 * volume);

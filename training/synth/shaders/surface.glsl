@@ -16,7 +16,7 @@ void main() {
     n = mat3(car_from_model) * normal;
     vec3 view = normalize(camera.xyz - p);
     albedo = tint;
-    float reach = key_share(p, n);
+    float reach = key_share(p, n, int(taps.x));
     around = irradiance(n) * reach;
     mirrored = vec3(0.0);
     if (gloss.x > SHARPEST_ROUGH)

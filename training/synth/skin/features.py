@@ -299,7 +299,7 @@ def add_make_up(person: Person, rng: Rng, albedo: Map, rough: Map) -> None:
     shadow = EYE_SHADOWS[int(rng.integers(len(EYE_SHADOWS)))]
     blush = np.array([0.55, 0.20, 0.20]) * (1.0 - 0.6 * person.melanin)
     upper, lower = lash_lines()
-    lipstick = min(1.0, 1.3 * strength) * rng.uniform(0.6, 0.95)
+    lipstick = min(1.0, 1.3 * strength) * rng.uniform(0.5, 0.85)
     paint(albedo, chart.full(at["cheekbones"]) * (0.28 * strength), blush)
     paint(albedo, chart.full(at["lids"]) * (0.55 * strength * rng.uniform(0.2, 1.0)), np.array(shadow))
     liner = np.asarray(np.minimum(1.6 * upper * rng.uniform(0.3, 1.0) + 0.5 * lower, 1.0), np.float32)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from dashgaze.training.synth.body import neutral_mm, topology
+from dashgaze.training.synth.hair import depth_in_hairline_mm
 from dashgaze.training.synth.records import FacialHair, Person
 from dashgaze.training.synth.skin import chart
 from dashgaze.training.synth.skin.chart import COARSE, SIZE, Map
@@ -109,8 +110,6 @@ def beard_regions() -> dict[FacialHair, Map]:
 
 def scalp(person: Person, rng: Rng) -> list[Coat]:
     """Hair roots over the scalp, so that no bare skin shines through under strands."""
-    from dashgaze.training.synth.hair import depth_in_hairline_mm  # late: it places strands by the brows painted here
-
     depth_mm = depth_in_hairline_mm(person, _positions().reshape(-1, 3)).reshape(COARSE, COARSE)
     edge_mm = chart.full(chart.blurred(depth_mm, 1.0)) + 5.0 * chart.noise(rng, 64, 4)
     strength = {"bald": 0.25, "shaved": 0.45}.get(person.hair_style, 0.92)
