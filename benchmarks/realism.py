@@ -76,6 +76,7 @@ GREY_LEVELS = 3.0
 JPEG_QUALITY = 90
 CAMERA_FOV_DEG = 35.0  # of pictures whose camera is unknown: only how far a head is turned hangs on it, by little
 DRAWS = 1000
+FEWEST_PEOPLE = 10  # to speak of the nearest
 
 # --- packages ---
 
@@ -819,6 +820,9 @@ def report(folder: Path, half: Half, per_person: int, data: Path) -> None:
     print(f"distance, ours over prototype: {realism.ratio}")
     for name, faces in (("ours", ours), ("prototype", prototype)):
         like = compare_likeness(one_each(real), one_each(faces))
+        if like.size < FEWEST_PEOPLE:
+            print(f"nearest person, {name}: {like.people} people are too few")
+            continue
         print(f"nearest in {like.size} people, {name}: {like.ours:.3f}, real {like.real:.3f}, ratio {like.ratio}")
 
 

@@ -89,9 +89,7 @@ def test_the_same_person_has_the_same_hair_and_another_does_not() -> None:
 
 
 def test_longer_styles_reach_further_down() -> None:
-    lowest = [
-        float(np.percentile(grown(STYLES.index(s)).points_mm[..., 1], 98)) for s in ("short", "medium", "long")
-    ]
+    lowest = [float(np.percentile(grown(STYLES.index(s)).points_mm[..., 1], 98)) for s in ("short", "medium", "long")]
     assert lowest == sorted(lowest)
     assert lowest[0] < 90 < lowest[2]
 

@@ -13,6 +13,7 @@ Everything is in the car frame and millimetres; parts of a person that do not be
 frame. A scene without meshes is outdoors.
 """
 
+import operator
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +26,15 @@ import moderngl
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dashgaze.geometry import Floats
+from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles
 from dashgaze.training.synth import assets, eyes, graphics
 from dashgaze.training.synth.records import LEFT, Eye, Light, Mesh, Part, Picture, SkinMaps, Strands
 
 SHADERS = Path(__file__).parent / "shaders"
 
-COARSE_SCALE = 0.75
+COARSE_SCALE = 0.7
 """Pixels of the pass of the whole frame, against the picture's."""
-SHARP_SCALE = 1.3
+SHARP_SCALE = 1.2
 SHARP_PIXELS = 360_000
 """A head that fills the picture is drawn with so many pixels at most."""
 SEAM_PX = 10
@@ -45,10 +46,12 @@ CHIN_MM = 135.0
 OUTLINE_POINTS = 800
 NEAR_MM, FAR_MM = 60.0, 60_000.0
 
-NEAR_SUN = (1024, 300.0)
+NEAR_SUN = (768, 230.0)
 """Shadow map of the sun about the head: pixels, and half its width in mm. The others likewise."""
-FAR_SUN = (1024, 1900.0)
+FAR_SUN = (768, 1900.0)
 KEY = (512, 260.0)
+SUN_STEP_DEG = 0.5
+"""The cabin's shadows are cast anew when the sun has moved so far."""
 DARK = 1e-4
 """Suns below it cast no shadow and no light."""
 
@@ -114,7 +117,7 @@ class Likeness:
     texture_at: NDArray[np.float32]
     """(n, 2) texture coordinates: `skin.uv_of`."""
     masks: Mapping[str, NDArray[np.float32]]
-    """(n,) from 0 to 1: `lips`, `ao`, `inside_mouth`, `ears`, `conjunctiva`, `hands`, `eyelids`; those missing are 0, ao 1."""
+    """(n,) from 0 to 1: `ao`, `inside_mouth`, `ears`, `conjunctiva`, `hands`; 0 where missing, `ao` 1."""
     maps: SkinMaps
     hair: tuple[Strands, ...] = ()
     """In the head frame."""
@@ -202,6 +205,12 @@ def clip_from_light(direction: ArrayLike, centre_mm: ArrayLike, half_width_mm: f
     return projection
 
 
+def nearby_direction(direction: Floats) -> Floats:
+    """The direction with whole steps of azimuth and elevation next to this one."""
+    azimuth, elevation = angles_from_rays(direction)
+    return rays_from_angles(*(float(np.round(angle / SUN_STEP_DEG) * SUN_STEP_DEG) for angle in (azimuth, elevation)))
+
+
 def equirectangular_directions(size_px: tuple[int, int]) -> Floats:
     """(h, w, 3) unit vectors of an equirectangular picture: ahead in the middle, up in row 0."""
     width, height = size_px
@@ -257,7 +266,7 @@ class Target:
 
     def labels(self, write: bool) -> None:
         """Whether what is drawn from now on changes labels."""
-        self.buffer.color_mask = ((True,) * 4, (write,) * 4)
+        self.buffer.color_mask = ((True,) * 4, (write,) * 4)  # type: ignore[assignment]  # one for each attachment
 
     def read(self, size_px: tuple[int, int]) -> Picture:
         """The first pixels."""
@@ -280,18 +289,31 @@ class ShadowMap:
         self._depth.repeat_x = self._depth.repeat_y = False
         self._buffer = context.framebuffer(depth_attachment=self._depth)
         self.clip_from_car = np.eye(4)
-        self.direction = np.array([0.0, -1.0, 0.0])
+        self.direction = np.zeros(3)
+        self._meshes: tuple[Mesh, ...] = ()
 
-    def begin(self, direction: Floats, centre_mm: Floats) -> None:
-        """Look from the light at the centre; forget what was there."""
+    def begin(self, direction: Floats, centre_mm: Floats, meshes: tuple[Mesh, ...] = ()) -> None:
+        """Look from the light at the centre; forget what was there. `meshes` are remembered for `shows`."""
         self.direction = direction
+        self._meshes = meshes
         self.clip_from_car = clip_from_light(direction, centre_mm, self.half_width_mm)
         self._buffer.use()
         self._buffer.clear()
 
+    def shows(self, direction: Floats, meshes: tuple[Mesh, ...]) -> bool:
+        """Whether this is what it holds."""
+        same = len(meshes) == len(self._meshes) and all(map(operator.is_, meshes, self._meshes))
+        return same and bool((direction == self.direction).all())
+
     def bind(self) -> None:
         """Offer it to the shaders."""
         self._depth.use(self._unit)
+
+
+def release(*things: Any) -> None:
+    """Free what things hold on the card."""
+    for thing in things:
+        thing.release()
 
 
 class Solid:
@@ -312,8 +334,7 @@ class Solid:
 
     def release(self) -> None:
         """Free the card's memory."""
-        for thing in (self.shaded, self.depth, self.view, *self._buffers):
-            thing.release()
+        release(self.shaded, self.depth, self.view, *self._buffers)
 
 
 class Locks:
@@ -342,8 +363,7 @@ class Locks:
 
     def release(self) -> None:
         """Free the card's memory."""
-        for thing in (self.shaded, self.straighter, self.thinned, self.depth, *self._buffers):
-            thing.release()
+        release(self.shaded, self.straighter, self.thinned, self.depth, *self._buffers)
 
 
 class Body:
@@ -354,11 +374,11 @@ class Body:
         count = len(likeness.texture_at)
         masks = {"ao": np.ones(count, np.float32), **likeness.masks}
         nothing = np.zeros(count, np.float32)
-        names = ("lips", "ao", "inside_mouth", "ears", "conjunctiva", "hands", "eyelids")
-        bytes_of_masks = np.stack([masks.get(name, nothing) for name in names] + [nothing], axis=1)
-        constant = np.zeros(count, np.dtype([("at", "<f4", 2), ("masks", "u1", 8)]))
+        names = ("ao", "inside_mouth", "ears", "conjunctiva", "hands")
+        bytes_of_masks = np.stack([masks.get(name, nothing) for name in names], axis=1)
+        constant = np.zeros(count, np.dtype([("at", "<f4", 2), ("masks", "u1", (8,))]))
         constant["at"] = likeness.texture_at
-        constant["masks"] = np.round(np.clip(bytes_of_masks, 0, 1) * 255)
+        constant["masks"][:, : len(names)] = np.round(np.clip(bytes_of_masks, 0, 1) * 255)
 
         self._posed = context.buffer(reserve=count * 24, dynamic=True)
         self._buffers = [context.buffer(constant), context.buffer(likeness.triangles.astype(np.int32)), self._posed]
@@ -366,7 +386,7 @@ class Body:
             stage.skin,
             [
                 (self._posed, "3f 3f", "position", "normal"),
-                (self._buffers[0], "2f 4f1 4f1", "texture_at", "face_masks", "body_masks"),
+                (self._buffers[0], "2f 4f1 1f1 3x1", "texture_at", "masks", "of_hand"),
             ],
             self._buffers[1],
             skip_errors=True,
@@ -403,8 +423,7 @@ class Body:
 
     def release(self) -> None:
         """Free the card's memory."""
-        for thing in (self.shaded, self.depth, self._albedo, self._relief, *self.hair, *self.worn, *self._buffers):
-            thing.release()
+        release(self.shaded, self.depth, self._albedo, self._relief, *self.hair, *self.worn, *self._buffers)
 
 
 def packed_maps(maps: SkinMaps) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -428,8 +447,8 @@ def mipmapped(context: moderngl.Context, data: Array) -> moderngl.Texture:
 def ribbon_vertices(strands: Strands, within_hair: bool) -> NDArray[np.float32]:
     """(n, k, 2, 18) what `strands.glsl` needs of both edges of every lock.
 
-    Outer locks come first: they hide most of the inner ones, which then cost nothing. Light gets in from the outside: what lies under
-    other hair, and the roots, are darker.
+    Outer locks come first: they hide most of the inner ones, which then cost nothing. Light gets in from the outside:
+    what lies under other hair is darker.
     """
     points = strands.points_mm.astype(np.float32)
     centre = np.array([0.0, -20.0, -95.0], np.float32) if within_hair else points.reshape(-1, 3).mean(axis=0)
@@ -453,8 +472,7 @@ def ribbon_vertices(strands: Strands, within_hair: bool) -> NDArray[np.float32]:
     rows[..., 12] = reach[:, :, None]
     rows[..., 13:16] = strands.colours[order][:, None, None]
     rows[..., 16] = strands.infrared[order][:, None, None]
-    rows[..., 17] = np.random.default_rng(count).random(count)[:, None, None]
-
+    rows[..., 17] = np.random.default_rng(count).random((count, 1, 1))
     return rows
 
 
@@ -518,9 +536,9 @@ def shader_source(name: str) -> str:
 
 
 def give(program: moderngl.Program, **values: ArrayLike) -> None:
-    """Set uniforms; matrices (row by row) are turned into OpenGL's columns. What the program does not use is skipped."""
+    """Set uniforms; matrices (row by row) are turned into OpenGL's columns. Names the program lacks are skipped."""
     for name, value in values.items():
-        if (member := program.get(name, None)) is not None:
+        if isinstance(member := program.get(name, None), moderngl.Uniform):
             kind = np.uint32 if isinstance(value, (int, np.integer)) else np.float32
             array = np.asarray(value, kind)
             is_matrix = array.ndim == 2 and array.shape[0] == array.shape[1]
@@ -807,51 +825,42 @@ class Renderer:
         self._stage.context.enable_only(moderngl.DEPTH_TEST)
         sun = np.asarray(scene.light.sun_direction, dtype=float)
         if frame["sun"][3]:
-            self._cast(self._near_sun, scene, sun, head)
-            self._cast(self._far_sun, scene, sun, np.zeros(3), people=False)
-        self._cast(self._key, scene, self._daylight.key_direction, head, cabin=False)
+            self._near_sun.begin(sun, head)
+            self._cast_meshes(self._near_sun, scene.meshes)
+            self._cast_people(self._near_sun, scene.people)
+            cabin = tuple(mesh for mesh in scene.meshes if mesh.part == Part.NOTHING)
+            about = nearby_direction(sun)
+            if not self._far_sun.shows(about, cabin):
+                self._far_sun.begin(about, np.zeros(3), cabin)
+                self._cast_meshes(self._far_sun, cabin)
+        self._key.begin(self._daylight.key_direction, head)
+        self._cast_meshes(self._key, (mesh for mesh in scene.meshes if mesh.part != Part.NOTHING))
+        self._cast_people(self._key, scene.people)
         for name, cast in (("near_sun", self._near_sun), ("far_sun", self._far_sun), ("key", self._key)):
             frame[f"{name}_from_car"] = cast.clip_from_car.T
             cast.bind()
 
-    def _cast(
-        self,
-        shadow: ShadowMap,
-        scene: Scene,
-        direction: Floats,
-        centre: Floats,
-        people: bool = True,
-        cabin: bool = True,
-    ) -> None:
+    def _cast_meshes(self, shadow: ShadowMap, meshes: Iterable[Mesh]) -> None:
+        self._cast_solids(map(self._solid, meshes), shadow.clip_from_car)
+
+    def _cast_people(self, shadow: ShadowMap, people: Iterable[Figure]) -> None:
         stage = self._stage
-        shadow.begin(direction, centre)
-
-        def draw(solids: Iterable[Solid], clip_from_model: Floats) -> None:
-            give(stage.depth, clip_from_model=clip_from_model)
-            for solid in solids:
-                if solid.mesh.surface.opacity >= 1:
-                    solid.depth.render()
-
-        still = [mesh for mesh in scene.meshes if cabin or mesh.part == Part.OBJECT]
-        draw((self._solid(mesh) for mesh in still), shadow.clip_from_car)
-        for figure in scene.people:
-            body, model = self._bodies[figure.key], car_from_head(figure)
-            draw((self._solid(mesh) for mesh in figure.meshes), shadow.clip_from_car)
-            if not people:
-                continue
+        for figure in people:
+            body, pose = self._bodies[figure.key], car_from_head(figure)
+            self._cast_meshes(shadow, figure.meshes)
+            self._cast_solids(body.worn, shadow.clip_from_car @ pose)
             give(stage.depth, clip_from_model=shadow.clip_from_car)
             body.depth.render()
-            draw(body.worn, shadow.clip_from_car @ model)
-            give(
-                stage.strand_depth,
-                car_from_model=model,
-                hangs=1,
-                clip_from_car_light=shadow.clip_from_car,
-                towards_light=direction,
-                thickening=float(THINNED) ** 0.8,
-            )
+            give(stage.strand_depth, car_from_model=pose, hangs=1, thickening=float(THINNED) ** 0.8)
+            give(stage.strand_depth, clip_from_car_light=shadow.clip_from_car, towards_light=shadow.direction)
             for locks in body.hair:
                 locks.depth.render()
+
+    def _cast_solids(self, solids: Iterable[Solid], clip_from_model: Floats) -> None:
+        give(self._stage.depth, clip_from_model=clip_from_model)
+        for solid in solids:
+            if solid.mesh.surface.opacity >= 1:
+                solid.depth.render()
 
     # Passes
 
@@ -879,7 +888,7 @@ class Renderer:
         frame, infrared = self._frame[0], scene.light.infrared
         frame["clip_from_car"] = projection.T
         frame["camera"] = [*scene.view.position_mm, scene.view.matrix[0, 0] * scale]
-        frame["taps"][0] = 10 if fine else 3
+        frame["taps"][0] = 8 if fine else 2
         self._block.write(self._frame)
 
         context.enable_only(moderngl.DEPTH_TEST)
@@ -999,8 +1008,10 @@ def car_from_head(figure: Figure) -> Floats:
 def lid_opening(
     margins_mm: Floats | None, centre_mm: Floats, head_rotation: Floats, side: int
 ) -> tuple[Floats, Floats, Floats]:
-    """How lids open about an eyeball's centre: elevations (n, 2) of upper and lower margin at even azimuths, the first
-    and last of these, and the azimuths of the inner and the outer corner, all in radians in the head frame.
+    """How lids open about an eyeball's centre, in radians in the head frame.
+
+    Elevations (n, 2) of upper and lower margin at even azimuths, the first and last of these azimuths, and those of the
+    inner and the outer corner.
     """
     reach = 0.9
     if margins_mm is None:
@@ -1011,7 +1022,7 @@ def lid_opening(
         azimuth = np.arctan2(in_head[..., 0], in_head[..., 2])
         elevation = np.arctan2(-in_head[..., 1], np.hypot(in_head[..., 0], in_head[..., 2]))
         ends = np.array([azimuth.min(), azimuth.max()])
-        at = np.linspace(*ends, LID_SAMPLES)
+        at = np.linspace(float(ends[0]), float(ends[1]), LID_SAMPLES)
         order = azimuth.argsort(axis=1)
         opening = np.stack(
             [np.interp(at, azimuth[row][order[row]], elevation[row][order[row]]) for row in (0, 1)], axis=1
@@ -1033,8 +1044,8 @@ def shrunk(region: Region, size_px: tuple[int, int]) -> Region | None:
 def enlarged(picture: Picture, size_px: tuple[int, int]) -> Picture:
     """A coarse picture at full size, labels by nearest neighbour."""
     return Picture(
-        cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST),
+        np.asarray(cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR), np.float32),
+        np.asarray(cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST), np.uint8),
     )
 
 

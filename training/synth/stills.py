@@ -30,7 +30,7 @@ from dashgaze.training.synth.drives import MAX_SEED, MAX_SESSIONS, check_limits,
 from dashgaze.training.synth.film import columns
 from dashgaze.training.synth.labels import Row
 from dashgaze.training.synth.light import Lighting
-from dashgaze.training.synth.person import FEATURES, person_of, with_feature
+from dashgaze.training.synth.person import FEATURES, features, person_of, with_feature
 from dashgaze.training.synth.records import LightKind, Person
 from dashgaze.training.synth.renderer import Renderer, Scene, View
 from dashgaze.training.synth.rig import PlacedCamera
@@ -70,6 +70,8 @@ REGIONS_MM: dict[str, tuple[tuple[float, float, float, float], ...]] = {
 }
 """Boxes (x from and to, y from and to) on the front of the mean head that hold a feature: what is inpainted."""
 FEATHER_PX = 4.0
+STRANGERS = 2**42
+"""Seeds of people who only lend a feature begin here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class StillsPlan:
 
     def _groups(self, driver: int, renderer: Renderer) -> "Iterator[tuple[Still, ...]]":
         person = person_of(seed_of(self.seed, driver))
+        if self.kind != "faces":  # features that are covered cannot be compared
+            person = replace(person, face_mask=False, headwear="none", eyewear="none")
         actor = Actor(person)
         for turn in range(self.each):
             rng = np.random.default_rng([self.seed, 5, driver, turn])
@@ -134,8 +138,7 @@ class StillsPlan:
                 yield (photograph(actor, Occasion.draw(rng), renderer, "face"),)
             else:
                 feature = _feature(rng, self.kind)
-                other = person_of(int(rng.integers(2**42, 2**43)))
-                changed = Actor(altered(person, feature, other))
+                changed = Actor(altered(person, feature, rng))
                 take = _pair if self.kind == "pairs" else _triplet
                 yield take(actor, changed, feature, rng, renderer)
 
@@ -220,11 +223,14 @@ def photograph(
     return Still(aligned, row, role, pose, alignment)
 
 
-def altered(person: Person, feature: str, other: Person) -> Person:
-    """The person with one feature of somebody else; make-up is put on or taken off."""
-    if feature == "make_up":
-        return replace(person, make_up=0.0 if person.make_up > 0.3 else 0.9, lip_rgb=other.lip_rgb)
-    return with_feature(person, feature, other)
+def altered(person: Person, feature: str, rng: np.random.Generator) -> Person:
+    """The person with one feature of somebody else in whom it is another; make-up is put on or taken off."""
+    while True:
+        other = person_of(int(rng.integers(STRANGERS, 2 * STRANGERS)))
+        if feature == "make_up":
+            return replace(person, make_up=0.0 if person.make_up > 0.3 else 0.9, lip_rgb=other.lip_rgb)
+        if features(other, feature) != features(person, feature):
+            return with_feature(person, feature, other)
 
 
 def aligned_by(pose: Pose) -> Floats:

@@ -538,7 +538,7 @@ def _facing(centre: Floats, share: float) -> Floats:
 
 
 def _roof(size: _Dimensions) -> Shape:
-    z = np.linspace(size.header - 10, size.rear + 10, 12)
+    z = np.linspace(size.header + 30, size.rear - 45, 12)
     across = np.linspace(-1, 1, 11)
     points = np.zeros((12, 11, 3))
     points[..., 0] = MIDDLE_MM + across * (size.half_roof + 25)

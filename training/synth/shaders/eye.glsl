@@ -9,7 +9,7 @@ out vec3 p;
 void main() {
     vec3 towards = normalize(camera.xyz - centre);
     vec3 right = normalize(cross(towards, vec3(0.0, 1.0, 0.0))), up = cross(right, towards);
-    p = centre + 15.0 * (corner.x * right + corner.y * up);
+    p = centre + 14.0 * (corner.x * right + corner.y * up);
     gl_Position = clip_from_car * vec4(p, 1.0);
 }
 #else
@@ -74,9 +74,8 @@ void main() {
     float to_cornea = sphere(from, d, vec3(0.0, 0.0, globe.z), globe.y);
     vec3 on_cornea = from + d * to_cornea;
     bool through_cornea = to_cornea > 0.0 && dot(on_cornea, on_cornea) > radius * radius && on_cornea.z > 0.0;
-    if (!through_cornea && to_globe < 0.0) discard;
-
-    vec3 q = through_cornea ? on_cornea : from + d * to_globe;     // in the eye's frame
+    bool missed = !through_cornea && to_globe < 0.0;
+    vec3 q = through_cornea ? on_cornea : missed ? eye_from_car * (p - centre) : from + d * to_globe;  // eye's frame
     vec3 globe_normal = normalize(q), cornea_normal = normalize(q - vec3(0.0, 0.0, globe.z));
     float across = length(q.xy);
     bool front = q.z > 0.0;
@@ -94,6 +93,8 @@ void main() {
     float azimuth = atan(in_head.x, in_head.z), elevation = atan(-in_head.y, length(in_head.xz));
     vec2 margins = lid_margins(azimuth);
     float below_upper = (margins.x - elevation) * radius, above_lower = (elevation - margins.y) * radius;
+    // Past the globe the socket's flesh closes the corners of the lids, never in front of the lids themselves.
+    if (missed && (in_head.z > 7.0 || min(below_upper, above_lower) < -0.6)) discard;
     float to_inner = abs(azimuth - corners.x) * radius, to_outer = abs(azimuth - corners.y) * radius;
     float to_corner = clamp(max(exp(-to_inner / 3.5), exp(-to_outer / 4.0)), 0.0, 1.0);
     float shade = (1.0 - 0.72 * exp(-max(below_upper, 0.0) / 1.9)) * (1.0 - 0.35 * exp(-max(above_lower, 0.0) / 0.9));
@@ -101,6 +102,7 @@ void main() {
 
     vec3 seen = sclera_colour(globe_normal * 6.0, to_corner);
     float flesh = max(1.0 - smoothstep(2.0, 3.4, to_inner), 1.0 - smoothstep(-0.1, 0.25, min(below_upper, above_lower)));
+    flesh = missed ? 1.0 : flesh;
     seen = mix(seen, infrared() ? vec3(0.45) : vec3(0.42, 0.17, 0.14), 0.85 * flesh);
     vec3 iris_normal = vec3(0.0, 0.0, 1.0);
     if (inner > 0.0) {
@@ -114,7 +116,7 @@ void main() {
     vec3 facing = transpose(eye_from_car) * normalize(mix(globe_normal, iris_normal, inner));
     // Flesh fills the corners to the front.
     facing = normalize(mix(facing, view, 0.7 * flesh));
-    shade = mix(shade, 0.7, 0.8 * flesh);
+    shade = mix(shade, missed ? 0.35 : 0.7, 0.8 * flesh);
 
     float key_reach = key_share(place, globe_n, 12);
     vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_reach);

@@ -6,19 +6,22 @@
 in vec3 position;
 in vec3 normal;
 in vec2 texture_at;
-in vec4 face_masks;    // lips, ambient occlusion, inside of the mouth, ears
-in vec4 body_masks;    // conjunctiva, hands, eyelids, unused
+in vec4 masks;         // ambient occlusion, inside of the mouth, ears, conjunctiva
+in float of_hand;
 out vec3 p, n;
 out vec2 at;
-out vec4 face, body;
-out float key_reach;
+out vec4 mask;
+out float hand;
+out vec4 around;       // what a rough surface mirrors of all around; w: share of the key light
 void main() {
     p = position;
     n = normal;
     at = texture_at;
-    face = face_masks;
-    body = body_masks;
-    key_reach = key_share(p, n, int(taps.x));
+    mask = masks;
+    hand = of_hand;
+    around.rgb = surroundings_at(reflect(normalize(p - camera.xyz), n), 4.4);
+    around.rgb *= 6.0 / (6.0 + around.rgb);   // no pore mirrors a window whole
+    around.w = key_share(p, n, int(taps.x));
     gl_Position = clip_from_car * vec4(position, 1.0);
 }
 #else
@@ -26,8 +29,9 @@ void main() {
 #include "light.glsl"
 in vec3 p, n;
 in vec2 at;
-in vec4 face, body;
-in float key_reach;
+in vec4 mask;
+in float hand;
+in vec4 around;
 layout(binding = 8) uniform sampler2D albedo_map;   // square roots of albedo; alpha: of the albedo in infrared
 layout(binding = 9) uniform sampler2D relief_map;   // slopes of the relief from texel to texel; roughness
 uniform uint skin_label, hand_label;
@@ -72,19 +76,17 @@ void main() {
     vec4 stored = texture(albedo_map, at);
     stored *= stored;
     vec3 albedo = infrared() ? stored.aaa : stored.rgb;
-    albedo *= mix(vec3(1.0), infrared() ? vec3(0.5) : vec3(0.5, 0.22, 0.20), face.z);
+    albedo *= mix(vec3(1.0), infrared() ? vec3(0.5) : vec3(0.5, 0.22, 0.20), mask.y);
 
-    float occlusion = clamp(face.y, 0.0, 1.0);
+    albedo = mix(albedo, infrared() ? vec3(0.5) : vec3(0.45, 0.19, 0.16), 0.8 * mask.w);   // the lids' wet inside
+    float occlusion = clamp(mask.x, 0.0, 1.0);
     // Light between close surfaces is reddened by the skin that it meets (Jimenez 2016).
-    vec3 ambient = mix(albedo, vec3(1.0), occlusion) * occlusion * key_reach;
+    vec3 ambient = mix(albedo, vec3(1.0), occlusion) * occlusion * around.w;
     vec3 bent = mix(normal, smooth_normal, 0.4);
     vec3 diffuse = irradiance(bent) * ambient;
-    float open = 0.7 * occlusion * mix(0.3, 1.0, key_reach);
-    vec3 mirrored = reflect(-view, normal);
+    float open = 0.7 * occlusion * mix(0.3, 1.0, around.w);
     float nv = max(dot(normal, view), 0.12);
-    vec3 around = surroundings_at(mirrored, 4.0 * roughness + 2.2);
-    around *= 6.0 / (6.0 + around);   // no pore mirrors a window whole
-    vec3 shine = around * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
+    vec3 shine = around.rgb * fresnel_rough(nv, 0.028, max(roughness, 0.6)) * open;
 
     if (sun.w > 0.5) {
         float s = dot(smooth_normal, sun.xyz) > -0.4 ? sunlit(p, smooth_normal, SHADOW_TAPS) : 0.0;
@@ -92,7 +94,7 @@ void main() {
         diffuse += sun_rgb.rgb / PI * scattered(smooth_normal, normal, sun.xyz) * reddened;
         shine += sun_rgb.rgb / PI * s * skin_shine(normal, view, sun.xyz, roughness);
         // Ears are thin: the sun behind them shines through.
-        float behind = max(dot(-smooth_normal, sun.xyz), 0.0) * face.w;
+        float behind = max(dot(-smooth_normal, sun.xyz), 0.0) * mask.z;
         if (behind > 0.0)
             diffuse += sun_rgb.rgb / PI * behind * sunlit(p + 7.0 * sun.xyz, sun.xyz, 1) * vec3(0.22, 0.06, 0.03);
     }
@@ -103,6 +105,6 @@ void main() {
         shine += e * skin_shine(normal, view, l, roughness);
     }
     colour = vec4(finished(albedo * diffuse + shine), 1.0);
-    part = body.y > 0.5 ? hand_label : skin_label;
+    part = hand > 0.5 ? hand_label : skin_label;
 }
 #endif

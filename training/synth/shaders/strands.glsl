@@ -50,10 +50,8 @@ void main() {
     float drawn = max(width, narrowest);
     albedo = vec4(infrared() ? tint.www : tint.rgb, clamp(width / max(drawn, 1e-4), 0.0, 1.0));
     view = towards / distance;
-    vec3 facing = normalize(volume + 0.4 * view);
-    vec3 over = normalize(0.6 * (view - t * dot(view, t)) + volume);
-    around = irradiance(facing);
-    around = 0.85 * around + gloss * min(0.05 * surroundings_at(reflect(-view, over), 5.0), 0.5 * around);
+    vec3 sheen = irradiance(normalize(reflect(-view, normalize(0.6 * (view - t * dot(view, t)) + volume))));
+    around = 0.85 * irradiance(normalize(volume + 0.4 * view)) + 0.08 * gloss * sheen;
     around *= strand.w * key_share(p, volume, 2);
     float sunny = 0.0;
     if (sun.w > 0.5) {
