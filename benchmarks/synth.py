@@ -567,9 +567,9 @@ def drawn_people(count: int = 2000) -> dict[str, tuple[float, float]]:
 # --- distributions ---
 
 PUBLISHED = {
-    "kappa towards the nose, deg": "about 5 (Gullstrand), 4 to 6",
-    "kappa up, deg": "about 1.5, -2 to 3",
-    "distance of the eyeballs, mm": "63.4 (3.6) (ANSUR II, pupils at infinity)",
+    "kappa towards the nose, deg": "about 5",
+    "kappa up, deg": "about 1.5",
+    "distance of the eyeballs, mm": "63 (3.6)",
     "age, years": "18 to 62 (ch. 11.3)",
 }
 
@@ -695,7 +695,7 @@ def faces_section(notes: Notes, views: Views) -> str:
         ]
         text += "\n" + notes.table("Head pose, estimate less truth, deg", ("axis", "median", "sd"), spread)
     grid = gaze_grid(views)
-    notes.put("iris_follows_gaze", float(grid.monotonic))
+    notes.put("iris_follows_gaze", float(grid.monotonic) if len(grid.offset) > 1 else float("nan"))
     x, y = iris_bias(views)
     text += f"\n\nMesh's iris less label: median {x:+.3f}, {y:+.3f} eye widths. Over the labelled azimuth in the head"
     text += f" (correlation {grid.correlation:.3f}), mean offset of the iris towards the driver's right, eye widths:\n"
@@ -784,7 +784,7 @@ def distributions_section(notes: Notes, views: Views) -> str:
     if len(views):
         _, first = np.unique(views.driver, return_index=True)
         seen = views.ipd_mm[first]
-        people.append(("distance of labelled eyeballs, mm", f"{seen.mean():.2f} ({seen.std():.2f})", "63.4 (3.6)"))
+        people.append(("distance of labelled eyeballs, mm", f"{seen.mean():.2f} ({seen.std():.2f})", "63 (3.6)"))
     text += "\n" + notes.table("People, mean (sd)", ("what", "here", "published"), people)
     lights, counts = np.unique(views.light.astype(str), return_counts=True)
     shares = [(light, f"{count / len(views):.1%}") for light, count in zip(lights, counts, strict=True)]

@@ -1045,7 +1045,7 @@ def enlarged(picture: Picture, size_px: tuple[int, int]) -> Picture:
     """A coarse picture at full size, labels by nearest neighbour."""
     return Picture(
         np.asarray(cv2.resize(picture.radiance, size_px, interpolation=cv2.INTER_LINEAR), np.float32),
-        np.asarray(cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST), np.uint8),
+        np.asarray(cv2.resize(picture.parts, size_px, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8),
     )
 
 
@@ -1058,7 +1058,7 @@ def paste(picture: Picture, sharp: Picture, region: Region) -> None:
     total_height, total_width = picture.parts.shape
     weight = np.outer(seam(y, height, total_height), seam(x, width, total_width))[..., None]
     picture.radiance[here] += weight * (light - picture.radiance[here])
-    picture.parts[here] = cv2.resize(sharp.parts, (width, height), interpolation=cv2.INTER_NEAREST)
+    picture.parts[here] = cv2.resize(sharp.parts, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def seam(start: int, length: int, total: int) -> NDArray[np.float32]:
