@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dashgaze.bundle import packaged_bundle
+from dashgaze.device.headpose import CanonicalFace
 from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles, rotation_x, rotation_y, rotation_z
-from dashgaze.training.synth import accessories, hair
+from dashgaze.training.synth import accessories, assets, hair
 from dashgaze.training.synth.body import Body, HandTarget, PosedBody, Posture
 from dashgaze.training.synth.eyes import aim, hippus
 from dashgaze.training.synth.labels import Face, lid_openings_mm
 from dashgaze.training.synth.person import person_of
-from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Moment, Person, Strands
+from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Moment, Person, SkinMaps, Strands
 from dashgaze.training.synth.renderer import Figure, Likeness
 from dashgaze.training.synth.skin import skin_maps, uv_of
 from dashgaze.training.synth.vehicle import Cabin, Seat, Wrist
@@ -75,14 +77,18 @@ class Actor:
         neutral = self.body.neutral_mm
         inside = ((neutral > FACE_MM[0]) & (neutral < FACE_MM[1])).all(axis=1)
         self._face = np.flatnonzero(inside)[::FACE_STEP]
+        self._face_in_head = face_rotation(self.body.rest_mm)
         self._landmarks = _landmarks(neutral, self.body.masks["lips"])
 
     @cached_property
-    def likeness(self) -> Likeness:
-        """What the renderer keeps of this person."""
+    def _maps(self) -> SkinMaps:
+        return skin_maps(self.person)
+
+    def likeness(self, infrared: bool) -> Likeness:
+        """What the renderer keeps of this person; many sunglasses let infrared through."""
         body, person = self.body, self.person
         worn = [
-            *accessories.eyewear(person, body),
+            *accessories.eyewear(person, body, infrared),
             *accessories.headwear(person, body),
             *accessories.face_mask(person, body),
         ]
@@ -90,7 +96,7 @@ class Actor:
             triangles=body.triangles,
             texture_at=uv_of(body.neutral_mm),
             masks=body.masks,
-            maps=skin_maps(person),
+            maps=self._maps,
             hair=() if self._hair is None else (self._hair,),
             worn=tuple(worn),
             passenger=self._passenger,
@@ -165,12 +171,32 @@ class Actor:
         vertices, normals = body.skin.vertices_mm, body.skin.normals
         return Face(
             eye_centres_mm=body.eye_centres_mm,
-            rotation=body.head_rotation,
+            rotation=body.head_rotation @ self._face_in_head,
             lid_margins_mm=np.asarray(body.lid_margins_mm, dtype=float),
             front_mm=vertices[self._face].astype(float),
             front_normals=normals[self._face].astype(float),
             landmarks_mm={name: vertices[vertex].astype(float) for name, vertex in self._landmarks.items()},
         )
+
+
+def face_rotation(rest_mm: NDArray[np.float32]) -> Floats:
+    """R_head_face (3, 3): how the canonical face lies in a head whose skin at rest is `rest_mm` (n, 3).
+
+    The face frame of a session is that of the canonical face. Where a person's forehead ends and how far the chin stands
+    out decide how it lies on their head, so it is fitted to each (Kabsch 1976), as the device fits it to what it sees.
+    """
+    canonical, vertices = _canonical()
+    skin = rest_mm[vertices].astype(float)
+    u, _, vt = np.linalg.svd((canonical - canonical.mean(axis=0)).T @ (skin - skin.mean(axis=0)))
+    u[:, -1] *= np.linalg.det(u) * np.linalg.det(vt)
+    return np.asarray((u @ vt).T)
+
+
+@cache
+def _canonical() -> tuple[Floats, NDArray[np.int32]]:
+    """The canonical face (468, 3), and the skin vertex of each of its landmarks."""
+    vertices = np.load(assets.FOLDER / "landmarks.npy")
+    return CanonicalFace.from_bundle(packaged_bundle()).vertices_mm, vertices
 
 
 def _target(wrist: Wrist) -> HandTarget:

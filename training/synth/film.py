@@ -126,7 +126,8 @@ class Film:
             road_renderer = stack.enter_context(
                 RoadRenderer(renderer._stage.context, size_px=self._road_pinhole.size_px)
             )
-            renderer.load("driver", self._actor.likeness)
+            infrared = self.plan.light == "infrared"
+            renderer.load("driver", self._actor.likeness(infrared))
             riders = self._riders(renderer)
             exposures: tuple[Exposure | None, Exposure | None] = None, None
             for number, t_s in enumerate(self.times_s().tolist()):
@@ -137,7 +138,7 @@ class Film:
         riders = []
         for number, (seed, seat) in enumerate(zip(self.plan.passengers, self.cabin.seats, strict=False)):
             actor = rider(seed % PASSENGERS)
-            renderer.load(f"passenger {number}", actor.likeness)
+            renderer.load(f"passenger {number}", actor.likeness(self.plan.light == "infrared"))
             riders.append((f"passenger {number}", actor, seat))
         return riders
 

@@ -13,13 +13,13 @@ Everything is in the car frame and millimetres; parts of a person that do not be
 frame. A scene without meshes is outdoors.
 """
 
-import operator
+import itertools
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import cv2
 import moderngl
@@ -32,7 +32,7 @@ from dashgaze.training.synth.records import LEFT, Eye, Light, Mesh, Part, Pictur
 
 SHADERS = Path(__file__).parent / "shaders"
 
-COARSE_SCALE = 0.7
+COARSE_SCALE = 0.64
 """Pixels of the pass of the whole frame, against the picture's."""
 SHARP_SCALE = 1.2
 SHARP_PIXELS = 360_000
@@ -65,10 +65,8 @@ SHARPEST_ROUGH = 0.3
 SURROUNDINGS_PX = (256, 128)
 OCTAHEDRON_PX = 192
 CUBE_PX = 64
-THINNED = 5
-"""One lock in so many is drawn where hair is only coarse or casts a shadow."""
-SEGMENT_PX = 6.0
-"""Hair whose segments are shorter is drawn with half of them."""
+SAG_PX = 0.6
+"""Hair that would be further off its curve with half of its points is drawn with all of them."""
 KEPT_FRAMES = 2
 """Meshes that so many frames did not show are forgotten."""
 
@@ -163,6 +161,7 @@ class Scene:
 def box_of(points_mm: ArrayLike, view: View, size_px: tuple[int, int]) -> Region | None:
     """The part of a picture that points (n, 3) lie in, with a margin; None if it is too small to be worth a pass."""
     in_camera = (np.asarray(points_mm, dtype=float) - view.position_mm) @ view.rotation
+    in_camera = in_camera[np.isfinite(in_camera).all(axis=1)]
     if not len(in_camera) or in_camera[:, 2].min() < NEAR_MM:
         return None
     pixels = in_camera @ view.matrix.T
@@ -196,9 +195,9 @@ def clip_from_light(direction: ArrayLike, centre_mm: ArrayLike, half_width_mm: f
     """(4, 4) orthographic projection along a light: a cube about the centre, nearest to the light in front."""
     z = np.asarray(direction, dtype=float)
     helper = np.array([0.0, 0.0, 1.0]) if abs(z[2]) < 0.8 else np.array([0.0, 1.0, 0.0])
-    x = np.cross(helper, z)
+    x = np.cross(z, helper)  # mirrored, as pictures are, so that triangles turn the same way round
     x /= np.linalg.norm(x)
-    axes = np.stack([x, np.cross(z, x), -z]) / half_width_mm
+    axes = np.stack([x, np.cross(x, z), -z]) / half_width_mm
     projection = np.eye(4)
     projection[:3, :3] = axes
     projection[:3, 3] = -axes @ np.asarray(centre_mm, dtype=float)
@@ -249,7 +248,7 @@ class Target:
 
     def __init__(self, context: moderngl.Context, size_px: tuple[int, int]) -> None:
         self.size_px = size_px
-        self._colour = context.texture(size_px, 4, dtype="f2")
+        self._colour = context.texture(size_px, 4, dtype="f4")  # blends faster than halves do
         self._parts = context.texture(size_px, 1, dtype="u1")
         self._depth = context.depth_renderbuffer(size_px)
         self.buffer = context.framebuffer([self._colour, self._parts], self._depth)
@@ -302,8 +301,7 @@ class ShadowMap:
 
     def shows(self, direction: Floats, meshes: tuple[Mesh, ...]) -> bool:
         """Whether this is what it holds."""
-        same = len(meshes) == len(self._meshes) and all(map(operator.is_, meshes, self._meshes))
-        return same and bool((direction == self.direction).all())
+        return meshes == self._meshes and bool((direction == self.direction).all())  # meshes are equal if they are one
 
     def bind(self) -> None:
         """Offer it to the shaders."""
@@ -337,6 +335,24 @@ class Solid:
         release(self.shaded, self.depth, self.view, *self._buffers)
 
 
+class Detail(NamedTuple):
+    """How much of hair is drawn."""
+
+    locks: int
+    """One in so many, and these thicker."""
+    points: int
+    """One in so many along each, and the tip."""
+
+    @property
+    def thickening(self) -> float:
+        """How much thicker, that as much is covered: nearly so many times, for they overlap."""
+        return float(np.power(self.locks, 0.8))
+
+
+SMOOTH, STRAIGHT, THINNED = Detail(1, 1), Detail(1, 2), Detail(5, 2)
+"""For close views, for those in which it makes no difference, for shadows and coarse pictures."""
+
+
 class Locks:
     """Strands on the card: two vertices a point, one on each side of the ribbon."""
 
@@ -344,26 +360,37 @@ class Locks:
     NAMES = ("position", "tangent", "volume_normal", "strand", "tint", "chance")
 
     def __init__(self, stage: "Stage", strands: Strands, within_hair: bool) -> None:
-        rows = ribbon_vertices(strands, within_hair)
+        order, self._starts = lock_order(strands.points_mm, within_hair)
+        rows = ribbon_vertices(strands, order, within_hair)
         count, steps = rows.shape[:2]
+        self._sag_mm = sag_mm(strands.points_mm)
+        triangles = {d: ribbon_triangles(count, steps, d.points)[:: d.locks] for d in (SMOOTH, STRAIGHT, THINNED)}
         context = stage.context
-        full, half = (ribbon_triangles(count, steps, every) for every in (1, 2))
-        self._buffers = [context.buffer(data) for data in (rows, full, half, np.ascontiguousarray(half[::THINNED]))]
-        vertices = self._buffers[0]
-        segments = np.linalg.norm(np.diff(strands.points_mm, axis=1), axis=2)
-        self.segment_mm = float(np.median(segments)) if segments.size else 0.0
+        self._buffers = {detail: context.buffer(np.ascontiguousarray(data)) for detail, data in triangles.items()}
+        self._vertices = context.buffer(rows)
+        self._indices = {detail: data[0].size for detail, data in triangles.items()}
+        self._shaded = {detail: self._array(stage.strands, detail) for detail in triangles}
+        self.depth = self._array(stage.strand_depth, THINNED)
 
-        def array(program: moderngl.Program, indices: moderngl.Buffer) -> moderngl.VertexArray:
-            return context.vertex_array(program, [(vertices, self.LAYOUT, *self.NAMES)], indices, skip_errors=True)
+    def _array(self, program: moderngl.Program, detail: Detail) -> moderngl.VertexArray:
+        vertices = (self._vertices, self.LAYOUT, *self.NAMES)
+        return program.ctx.vertex_array(program, [vertices], self._buffers[detail], skip_errors=True)
 
-        self.shaded = array(stage.strands, self._buffers[1])
-        self.straighter = array(stage.strands, self._buffers[2])
-        self.thinned = array(stage.strands, self._buffers[3])
-        self.depth = array(stage.strand_depth, self._buffers[3])
+    def detail(self, px_per_mm: float) -> Detail:
+        """As much of it as a picture shows."""
+        return SMOOTH if self._sag_mm * px_per_mm > SAG_PX else STRAIGHT
+
+    def render(self, program: moderngl.Program, detail: Detail, seen_from: Floats | None = None) -> None:
+        """Draw locks; without those behind the head if `seen_from` (3,) says where the camera is in the head frame."""
+        indices, array = self._indices[detail], self._shaded[detail]
+        give(program, thickening=detail.thickening)
+        for group, (first, last) in enumerate(itertools.pairwise(-(-self._starts // detail.locks))):
+            if last > first and (seen_from is None or in_view(group, seen_from)):
+                array.render(vertices=int(last - first) * indices, first=int(first) * indices)
 
     def release(self) -> None:
         """Free the card's memory."""
-        release(self.shaded, self.straighter, self.thinned, self.depth, *self._buffers)
+        release(*self._shaded.values(), self.depth, self._vertices, *self._buffers.values())
 
 
 class Body:
@@ -393,7 +420,7 @@ class Body:
         )
         self.depth = context.vertex_array(stage.depth, [(self._posed, "3f 12x", "position")], self._buffers[1])
         self._albedo, self._relief = (mipmapped(context, data) for data in packed_maps(likeness.maps))
-        self.hair = [Locks(stage, strands, within_hair=True) for strands in likeness.hair]
+        self.hair = [Locks(stage, strands, within_hair=True) for strands in likeness.hair if len(strands.points_mm)]
         self.worn = [Solid(stage, mesh) for mesh in likeness.worn]
         self._count = count
         ends = [strands.points_mm.reshape(-1, 3) for strands in likeness.hair]
@@ -444,15 +471,42 @@ def mipmapped(context: moderngl.Context, data: Array) -> moderngl.Texture:
     return texture
 
 
-def ribbon_vertices(strands: Strands, within_hair: bool) -> NDArray[np.float32]:
+SKULL_MM = np.array([0.0, -20.0, -95.0], np.float32)
+"""Middle of the head, in the head frame."""
+SECTORS = 12
+HIDDEN_DEG = 125.0
+"""Hair so far round the head from the camera is behind it."""
+
+
+def lock_order(points_mm: Array, within_hair: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """In which order locks (n, k, 3) are drawn, and where each of the groups 0 to `SECTORS` starts and the last ends.
+
+    Group 0 can be seen from everywhere, the others lie in a sector around the head. Outer locks come first: they hide
+    most of the inner ones, which then cost nothing.
+    """
+    middle = points_mm.mean(axis=1) - SKULL_MM
+    sector = np.floor((np.arctan2(middle[:, 0], middle[:, 2]) / (2 * np.pi) + 0.5) * SECTORS).clip(0, SECTORS - 1)
+    upright = np.hypot(middle[:, 0], middle[:, 2]) < 50
+    low = points_mm[..., 1].max(axis=1) > 60
+    group = np.where(upright | low | (not within_hair), 0, 1 + sector)
+    order = np.lexsort([-np.linalg.norm(middle, axis=1), group])
+    return order, np.searchsorted(group[order], np.arange(SECTORS + 2))
+
+
+def in_view(group: int, seen_from: Floats) -> bool:
+    """Whether a group of `lock_order` can be seen from a place (3,) in the head frame."""
+    azimuth = np.degrees(np.arctan2(*(seen_from - SKULL_MM)[[0, 2]]))
+    away = azimuth - ((group - 0.5) / SECTORS * 360 - 180)
+    return group == 0 or abs((away + 180) % 360 - 180) < HIDDEN_DEG
+
+
+def ribbon_vertices(strands: Strands, order: NDArray[np.intp], within_hair: bool) -> NDArray[np.float32]:
     """(n, k, 2, 18) what `strands.glsl` needs of both edges of every lock.
 
-    Outer locks come first: they hide most of the inner ones, which then cost nothing. Light gets in from the outside:
-    what lies under other hair is darker.
+    Light gets in from the outside: what lies under other hair is darker.
     """
     points = strands.points_mm.astype(np.float32)
-    centre = np.array([0.0, -20.0, -95.0], np.float32) if within_hair else points.reshape(-1, 3).mean(axis=0)
-    order = np.argsort(-np.linalg.norm(points.mean(axis=1) - centre, axis=1), kind="stable")
+    centre = SKULL_MM if within_hair else points.reshape(-1, 3).mean(axis=0)
     points = points[order]
     count, steps = points.shape[:2]
     tangents = np.gradient(points, axis=1)
@@ -484,6 +538,12 @@ def ribbon_triangles(count: int, steps: int, every: int) -> NDArray[np.int32]:
     return np.stack([a, a + 1, b, b, a + 1, b + 1], axis=-1).astype(np.int32)
 
 
+def sag_mm(points_mm: Array) -> float:
+    """How far most points of locks (n, k, 3) are at most from the middle between their neighbours."""
+    bend = points_mm[:, 1:-1] - (points_mm[:, :-2] + points_mm[:, 2:]) / 2
+    return float(np.percentile(np.linalg.norm(bend, axis=-1), 90)) if bend.size else 0.0
+
+
 VOXEL_MM = 5.0
 
 
@@ -508,6 +568,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.context = graphics.create_context()
+        self.context.front_face = "cw"  # the picture's rows run downwards, which turns triangles round
         self.outside = self._program("outside")
         self.surface = self._program("surface")
         self.skin = self._program("skin")
@@ -681,7 +742,7 @@ class Renderer:
         self._bodies: dict[Hashable, Body] = {}
         self._solids: dict[int, tuple[Solid, int]] = {}
         self._panoramas: dict[str, moderngl.Texture] = {}
-        self._cabin: tuple[tuple[int, ...], Array | None] = ((), None)
+        self._cabin: tuple[tuple[object, ...], Array | None] = ((), None)
         self._drawn_frames = 0
 
     def __enter__(self) -> Self:
@@ -775,7 +836,7 @@ class Renderer:
     def _cabin_seen(self, scene: Scene) -> Array | None:
         """What the driver's head sees of the cabin: drawn once for the meshes that are no objects and no people."""
         cabin = [mesh for mesh in scene.meshes if mesh.part == Part.NOTHING and mesh.surface.opacity >= 1]
-        key = (scene.light.infrared, *map(id, cabin))
+        key = (scene.light.infrared, *cabin)
         if self._cabin[0] != key:
             seen = self._draw_cabin([self._solid(mesh) for mesh in cabin], scene.light.infrared) if cabin else None
             self._cabin = (key, seen)
@@ -850,8 +911,10 @@ class Renderer:
             self._cast_meshes(shadow, figure.meshes)
             self._cast_solids(body.worn, shadow.clip_from_car @ pose)
             give(stage.depth, clip_from_model=shadow.clip_from_car)
+            stage.context.enable(moderngl.CULL_FACE)
             body.depth.render()
-            give(stage.strand_depth, car_from_model=pose, hangs=1, thickening=float(THINNED) ** 0.8)
+            stage.context.disable(moderngl.CULL_FACE)
+            give(stage.strand_depth, car_from_model=pose, hangs=1, thickening=THINNED.thickening)
             give(stage.strand_depth, clip_from_car_light=shadow.clip_from_car, towards_light=shadow.direction)
             for locks in body.hair:
                 locks.depth.render()
@@ -942,7 +1005,10 @@ class Renderer:
         labels = (Part.PASSENGER, Part.PASSENGER) if body.passenger else (Part.SKIN, Part.HAND)
         give(self._stage.skin, skin_label=int(labels[0]), hand_label=int(labels[1]))
         body.bind()
+        context = self._stage.context
+        context.enable(moderngl.CULL_FACE)
         body.shaded.render()
+        context.disable(moderngl.CULL_FACE)
 
     def _draw_eyes(self, figure: Figure, body: Body, infrared: bool) -> None:
         for side, eye in enumerate(figure.eyes):
@@ -968,22 +1034,21 @@ class Renderer:
     def _draw_hair(self, figure: Figure, target: Target, fine: bool) -> None:
         program, body = self._stage.strands, self._bodies[figure.key]
         target.labels(write=True)
-        give(program, narrowest_px=1.0, gloss=1.0)
+        give(program, narrowest_px=1.0, gloss=1.0, car_from_model=car_from_head(figure), hangs=1)
         give(program, label=int(Part.PASSENGER if body.passenger else Part.HAIR))
-        give(program, car_from_model=car_from_head(figure), hangs=1, thickening=1.0 if fine else float(THINNED) ** 0.8)
         *eye_mm, focal_px = self._frame[0]["camera"]
-        px_per_mm = focal_px / max(float(np.linalg.norm(figure.head_origin_mm - eye_mm)), NEAR_MM)
+        seen_from = (eye_mm - figure.head_origin_mm) @ figure.head_rotation
+        px_per_mm = focal_px / max(float(np.linalg.norm(seen_from)), NEAR_MM)
         for locks in body.hair:
-            smooth = locks.segment_mm * px_per_mm > SEGMENT_PX
-            array = locks.thinned if not fine else locks.shaded if smooth else locks.straighter
-            array.render()
+            locks.render(program, locks.detail(px_per_mm) if fine else THINNED, seen_from)
         if fine:
             give(program, car_from_model=np.eye(4), hangs=0, gloss=0.4)
             target.labels(write=False)
             for strands in figure.strands:
-                locks = Locks(self._stage, strands, within_hair=False)
-                locks.shaded.render()
-                locks.release()
+                if len(strands.points_mm):
+                    locks = Locks(self._stage, strands, within_hair=False)
+                    locks.render(program, SMOOTH)
+                    locks.release()
 
     # Uploads
 

@@ -177,6 +177,8 @@ class Still:
 
     picture: NDArray[np.uint8]
     """(SIZE_PX, SIZE_PX, 3) BGR"""
+    photograph: NDArray[np.uint8]
+    """(512, 512, 3) BGR, as `CAMERA` took it"""
     row: Row
     role: str
     pose: Pose
@@ -203,7 +205,7 @@ def photograph(
     pose = actor.look(rotation, occasion.gaze_deg, occasion.light, _weights(units, occasion.strength))
     rng = np.random.default_rng(occasion.seed)
     light = Lighting(occasion.seed, occasion.light, "urban", camera_mm=CAMERA.position_mm).at(float(rng.uniform(0, 60)))
-    renderer.load("face", actor.likeness)
+    renderer.load("face", actor.likeness(occasion.light == "infrared"))
     view = View(CAMERA.camera.matrix, CAMERA.rotation, CAMERA.position_mm)
     drawn = renderer.render(Scene(view, light, (pose.figure("face"),)))
     sensor = plan_sensor(rng, "phone", occasion.light)
@@ -220,7 +222,7 @@ def photograph(
         **labels.person_row(actor.person, occasion.light, occasion.emotion, occasion.strength * valence),
         "pose": labels.pose_bin(head),
     }
-    return Still(aligned, row, role, pose, alignment)
+    return Still(aligned, picture, row, role, pose, alignment)
 
 
 def altered(person: Person, feature: str, rng: np.random.Generator) -> Person:
