@@ -1,13 +1,14 @@
 # make demo   sets everything up and watches a real clip
 # make test   sets everything up and runs the tests
 # make lint | test-all | bench | bundle | clean
+# make standard-set   renders the drives that networks are trained and judged on (about 2 hours on two cores; resumable)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test test-all lint format bench bundle clean
+.PHONY: demo test test-all lint format bench bundle standard-set clean
 
 demo: $(VENV)/.device .demo/carphone.mp4
 	rm -rf .demo/drive .demo/drive.annotated.webm
@@ -31,6 +32,15 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.device
+	$(BIN)/python -m benchmarks.synth
+
+# Different seeds are different people: nobody is in two of these sets.
+SETS ?= sets/standard
+standard-set: $(VENV)/.dev
+	$(BIN)/dashgaze synth $(SETS)/train --sessions 240 --seed 101
+	$(BIN)/dashgaze synth $(SETS)/validation --sessions 30 --seed 102
+	$(BIN)/dashgaze synth $(SETS)/test --sessions 50 --seed 103
+	$(BIN)/dashgaze synth $(SETS)/continuous --sessions 24 --seed 104 --duration 120 --rate 5
 
 # Makes device/bundle/ again from the packages that the models come in.
 bundle: $(VENV)/.dev

@@ -3,7 +3,8 @@
 usage: python -m benchmarks.synth [--quick] [--fresh] [--half tuning|held-out] [--data FOLDER] [--work FOLDER]
 Renders its own sets through `dashgaze synth` into the work folder, where a run that was stopped goes on; `--fresh`
 renders them again, `--quick` takes few. Writes benchmarks/results/synth.json, synth.md and synth.png (`--quick` into
-the work folder). Frames of the sparse drives are looked at one by one, without tracking. Intervals are bootstrap over
+the work folder). Frames of the sparse drives are looked at one by one,
+each several times, as in a video that stands still. Intervals are bootstrap over
 drivers.
 """
 
@@ -65,6 +66,7 @@ class Sizes:
     """How much is rendered."""
 
     drives: int
+    drive_s: float
     people_sessions: int
     """Of 20 people each."""
     continuous: int
@@ -72,8 +74,8 @@ class Sizes:
     timed: int
 
 
-FULL = Sizes(drives=64, people_sessions=100, continuous=3, continuous_s=60.0, timed=6)
-QUICK = Sizes(drives=6, people_sessions=3, continuous=1, continuous_s=20.0, timed=2)
+FULL = Sizes(drives=64, drive_s=12.0, people_sessions=100, continuous=2, continuous_s=45.0, timed=4)
+QUICK = Sizes(drives=6, drive_s=6.0, people_sessions=2, continuous=1, continuous_s=20.0, timed=2)
 CONTINUOUS_HZ = 15.0
 
 # --- rendering ---
@@ -175,6 +177,10 @@ class Views:
         return len(self.driver)
 
 
+LOOKS = 4
+"""The tracker looks at each picture so often: as in a video, its crop settles on the face."""
+
+
 class Watcher:
     """The device's face pipeline on pictures that have nothing to do with each other."""
 
@@ -186,7 +192,9 @@ class Watcher:
     def landmarks(self, image: Image) -> NDArray[np.float32]:
         """Mesh (478, 2); NaN where no face is found."""
         self._now_s += 1000.0  # after such a gap nothing is tracked or smoothed
-        points = self._tracker.find(Frame(0, self._now_s, image)).landmarks_px
+        points = None
+        for look in range(LOOKS):
+            points = self._tracker.find(Frame(look, self._now_s + look / 30, image)).landmarks_px
         return np.full((478, 3), np.nan, np.float32) if points is None else points
 
     def head(self, landmarks: NDArray[np.float32], camera: Camera) -> Floats:
@@ -642,7 +650,7 @@ class Notes:
 def measure(sizes: Sizes, work: Path, data: Path, half: Half) -> tuple[dict[str, float], str, Image]:
     """Render, measure, report: metrics, Markdown and picture."""
     bundle, notes = packaged_bundle(), Notes()
-    drives = render(work / "drives", sizes.drives).folders
+    drives = render(work / "drives", sizes.drives, "--duration", str(sizes.drive_s)).folders
     views = watch_set(drives, bundle)
     notes.put("iris_reprojection_eye_widths_median", iris_reprojection(views))
     notes.put("head_pose_error_deg_median", head_pose_error(views))
@@ -717,7 +725,7 @@ def realism_section(notes: Notes, drives: list[Path], work: Path, data: Path, ha
 def people_section(notes: Notes, sizes: Sizes, work: Path, data: Path) -> str:
     """How different people are."""
     reader = FaceReader()
-    options = ("--stills", "faces", "--people", "20", "--each", "3")  # some are infrared or turned away
+    options = ("--stills", "faces", "--people", "20", "--each", "1")
     ours = rendered_people(render(work / "people", sizes.people_sessions, *options).folders, reader)
     real = real_stills(reader, realism.real_pictures(data, None), Watcher(packaged_bundle()))
     likeness = realism.compare_likeness(realism.one_each(real), realism.one_each(ours))

@@ -215,11 +215,8 @@ def test_the_sun_lights_what_faces_it_unless_something_is_in_its_way(renderer: R
     blind = panel(np.array([[80.0, -60, -40], [80, 60, -40], [80, 60, 80], [80, -60, 80]]), Part.OBJECT)
 
     def middle(light: Light, *more: Mesh) -> Floats:
-        return (
-            renderer.render(Scene(VIEW, light, (), (wall, *more), (0, 0, *SIZE_PX)))
-            .radiance[85:95, 155:165]
-            .mean((0, 1))
-        )
+        picture = renderer.render(Scene(VIEW, light, (), (wall, *more), (0, 0, *SIZE_PX)))
+        return np.asarray(picture.radiance[85:95, 155:165].mean(axis=(0, 1), dtype=float))
 
     lit, unlit, shaded = middle(sun), middle(SKY), middle(sun, blind)
     np.testing.assert_allclose(lit - unlit, np.array(WHITE.colour) * np.sqrt(0.5), rtol=0.1)

@@ -568,7 +568,6 @@ class Stage:
 
     def __init__(self) -> None:
         self.context = graphics.create_context()
-        self.context.front_face = "cw"  # the picture's rows run downwards, which turns triangles round
         self.outside = self._program("outside")
         self.surface = self._program("surface")
         self.skin = self._program("skin")
@@ -731,7 +730,6 @@ class Renderer:
         self._key = ShadowMap(context, KEY, 3)
         self._frame = np.zeros(1, FRAME)
         self._block = context.buffer(reserve=FRAME.itemsize, dynamic=True)
-        self._block.bind_to_uniform_block(0)
         self._noise = mipmapped(context, noise_fields())
         self._surroundings = context.texture((OCTAHEDRON_PX, OCTAHEDRON_PX), 4, dtype="f4")
         self._surroundings.repeat_x = self._surroundings.repeat_y = False
@@ -775,6 +773,9 @@ class Renderer:
         for figure in scene.people:
             self._bodies[figure.key].pose(figure)
         self._drawn_frames += 1
+        # What others who draw in this context may have changed.
+        self._block.bind_to_uniform_block(0)
+        self.context.front_face = "cw"  # the picture's rows run downwards, which turns triangles round
         self._light(scene)
         self._cast_shadows(scene)
         region = scene.focus or self._focus(scene)
@@ -782,7 +783,13 @@ class Renderer:
         if region is not None:
             paste(picture, self._draw_sharp(scene, region), region)
         self._forget_unseen()
+        self.context.front_face = "ccw"
         return picture
+
+    @property
+    def context(self) -> moderngl.Context:
+        """The context, for others that draw in the same process; it goes when this is closed."""
+        return self._stage.context
 
     def _focus(self, scene: Scene) -> Region | None:
         if not scene.people:

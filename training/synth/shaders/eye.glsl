@@ -61,7 +61,8 @@ vec3 iris_colour(vec2 at) {
 vec3 sclera_colour(vec3 q, float to_corner) {
     if (infrared()) return vec3(0.50 - 0.06 * to_corner);
     vec4 field = texture(noise, q.xy * 0.22 + iris.w);
-    float vein = smoothstep(0.06, 0.0, abs(texture(noise, q.yx * vec2(0.9, 0.25) * 0.25 + iris.w).g - 0.5)) * (0.3 + to_corner);
+    float branching = abs(texture(noise, q.yx * vec2(0.225, 0.0625) + iris.w).g - 0.5);
+    float vein = smoothstep(0.06, 0.0, branching) * (0.3 + to_corner);
     vec3 white = mix(vec3(0.48, 0.435, 0.39), vec3(0.42, 0.35, 0.27), field.a * field.r);
     white *= mix(vec3(1.0), vec3(0.90, 0.62, 0.54), clamp(0.55 * to_corner + 0.35 * vein, 0.0, 1.0));
     return white;
@@ -101,7 +102,8 @@ void main() {
     shade *= 1.0 - 0.35 * to_corner;
 
     vec3 seen = sclera_colour(globe_normal * 6.0, to_corner);
-    float flesh = max(1.0 - smoothstep(2.0, 3.4, to_inner), 1.0 - smoothstep(-0.1, 0.25, min(below_upper, above_lower)));
+    float under_lids = 1.0 - smoothstep(-0.1, 0.25, min(below_upper, above_lower));
+    float flesh = max(1.0 - smoothstep(2.0, 3.4, to_inner), under_lids);
     flesh = missed ? 1.0 : flesh;
     seen = mix(seen, infrared() ? vec3(0.45) : vec3(0.42, 0.17, 0.14), 0.85 * flesh);
     vec3 iris_normal = vec3(0.0, 0.0, 1.0);
@@ -120,7 +122,9 @@ void main() {
 
     float key_reach = key_share(place, globe_n, 12);
     vec3 light = irradiance(facing) * shade * mix(0.75, 1.0, key_reach);
-    float s = sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2 ? sunlit(place, globe_n, 1) * smoothstep(0.0, 1.2, below_upper) : 0.0;
+    float s = 0.0;
+    if (sun.w > 0.5 && dot(globe_n, sun.xyz) > -0.2)
+        s = sunlit(place, globe_n, 1) * smoothstep(0.0, 1.2, below_upper);
     vec3 wrap = infrared() ? vec3(0.2) : vec3(0.26, 0.2, 0.17) * (1.0 - inner);
     light += sun_rgb.rgb / PI * s * clamp((dot(facing, sun.xyz) + wrap) / (1.0 + wrap), 0.0, 1.0);
 

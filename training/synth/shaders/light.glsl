@@ -51,5 +51,5 @@ int lamp_count() { return int(environment.w + 0.5); }
 // What is written: never NaN or infinite, grey in infrared.
 vec3 finished(vec3 c) {
     c = infrared() ? vec3(c.r) : c;
-    return vec3(c.r >= 0.0 ? min(c.r, 200.0) : 0.0, c.g >= 0.0 ? min(c.g, 200.0) : 0.0, c.b >= 0.0 ? min(c.b, 200.0) : 0.0);
+    return mix(vec3(0.0), min(c, vec3(200.0)), greaterThanEqual(c, vec3(0.0)));   // chooses: comparing NaN is false
 }

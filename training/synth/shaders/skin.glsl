@@ -51,7 +51,8 @@ vec3 scattered(vec3 smooth_normal, vec3 rough_normal, vec3 l) {
 
 // Two lobes: oil and the surface below it (d'Eon and Luebke 2007).
 float skin_shine(vec3 normal, vec3 view, vec3 l, float roughness) {
-    return 0.85 * specular(normal, view, l, roughness, 0.028) + 0.15 * specular(normal, view, l, roughness * 0.7, 0.028);
+    float rough = specular(normal, view, l, roughness, 0.028), oily = specular(normal, view, l, roughness * 0.7, 0.028);
+    return mix(rough, oily, 0.15);
 }
 
 vec3 with_relief(vec3 normal, vec2 slope) {

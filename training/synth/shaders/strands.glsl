@@ -88,7 +88,8 @@ vec3 fibre(vec3 tangent, vec3 normal, vec3 l, vec3 tint, float wobble) {
     float c = dot(tangent, l), toward = dot(normal, l);
     float diffuse = sqrt(max(1.0 - c * c, 0.0)) * clamp(0.55 * toward + 0.45, 0.0, 1.0);
     vec3 h = normalize(l + view);
-    float first = sine_squared(tangent, normal, h, -0.10 + wobble), second = sine_squared(tangent, normal, h, 0.14 + wobble);
+    float first = sine_squared(tangent, normal, h, -0.10 + wobble);
+    float second = sine_squared(tangent, normal, h, 0.14 + wobble);
     vec3 shine = vec3(0.035) * pow(first, 30.0) + 0.4 * tint * pow(second, 10.0);
     return tint * diffuse * 0.55 + gloss * clamp(toward * 1.5 + 0.4, 0.0, 1.0) * shine;
 }
