@@ -304,7 +304,7 @@ def test_the_picture_shows_things_where_the_boxes_are(renderer: RoadRenderer) ->
 
 
 def test_a_renderer_shares_a_context(renderer: RoadRenderer) -> None:
-    with RoadRenderer(renderer._context, (320, 180)) as small:
+    with RoadRenderer(renderer._context) as small:
         picture = small.render(drive(1), 4, CAMERA.scaled((320, 180)), AHEAD, MOUNT)
     whole = renderer.render(drive(1), 4, CAMERA, AHEAD, MOUNT)
     shrunk = cv2.resize(whole, (320, 180), interpolation=cv2.INTER_AREA)

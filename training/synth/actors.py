@@ -182,8 +182,8 @@ class Actor:
 def face_rotation(rest_mm: NDArray[np.float32]) -> Floats:
     """R_head_face (3, 3): how the canonical face lies in a head whose skin at rest is `rest_mm` (n, 3).
 
-    The face frame of a session is that of the canonical face. Where a person's forehead ends and how far the chin stands
-    out decide how it lies on their head, so it is fitted to each (Kabsch 1976), as the device fits it to what it sees.
+    The face frame of a session is that of the canonical face. Where a person's forehead ends and how far the chin
+    stands out decide how it lies on their head, so it is fitted to each (Kabsch 1976), as the device fits it.
     """
     canonical, vertices = _canonical()
     skin = rest_mm[vertices].astype(float)

@@ -1,8 +1,8 @@
 """Finds which skin vertices are the landmarks of the face mesh: `python -m dashgaze.training.synth.build_landmarks`.
 
-The device's mesh looks at frontal stills of many rendered people; each landmark is traced back to the skin under it, and
-the vertex nearest to where it falls on the mean head, over all people, is written to `assets/landmarks.npy`. With these
-vertices a head's face frame is that of the canonical face fitted to it (`actors.face_rotation`), as the device fits it.
+The device's mesh looks at frontal stills of many rendered people; each landmark is traced back to the skin under it,
+and the vertex nearest to where it falls on the mean head, over all people, is written to `assets/landmarks.npy`. With
+these vertices a head's face frame is that of the canonical face fitted to it (`actors.face_rotation`).
 """
 
 import argparse

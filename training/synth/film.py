@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -61,6 +62,17 @@ class Shot:
     frame: Row
     labels: Row
     objects: tuple[Row, ...]
+
+
+@cache
+def studio() -> tuple[Renderer, RoadRenderer]:
+    """What draws, one for all drives of a process: compiling the shaders takes seconds.
+
+    Raises DashgazeError if there is no OpenGL.
+    """
+    renderer = Renderer()
+    renderer.context.gc_mode = "auto"
+    return renderer, RoadRenderer(renderer.context)
 
 
 class Film:
@@ -121,18 +133,14 @@ class Film:
 
     def shots(self) -> Iterator[Shot]:
         """Film every frame of the drive, in order."""
-        with ExitStack() as stack:
-            renderer = stack.enter_context(Renderer(self._pinhole.size_px))
-            road_renderer = stack.enter_context(
-                RoadRenderer(renderer._stage.context, size_px=self._road_pinhole.size_px)
-            )
-            infrared = self.plan.light == "infrared"
-            renderer.load("driver", self._actor.likeness(infrared))
-            riders = self._riders(renderer)
-            exposures: tuple[Exposure | None, Exposure | None] = None, None
-            for number, t_s in enumerate(self.times_s().tolist()):
-                shot, exposures = self._shoot(number, t_s, renderer, road_renderer, riders, exposures)
-                yield shot
+        renderer, road_renderer = studio()
+        renderer.resize(self._pinhole.size_px)
+        renderer.load("driver", self._actor.likeness(self.plan.light == "infrared"))
+        riders = self._riders(renderer)
+        exposures: tuple[Exposure | None, Exposure | None] = None, None
+        for number, t_s in enumerate(self.times_s().tolist()):
+            shot, exposures = self._shoot(number, t_s, renderer, road_renderer, riders, exposures)
+            yield shot
 
     def _riders(self, renderer: Renderer) -> list[tuple[str, Actor, Seat]]:
         riders = []

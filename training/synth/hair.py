@@ -159,18 +159,6 @@ def depth_in_hairline_mm(person: Person, neutral_mm: Array) -> Array:
     return np.asarray(depth * MM_PER_DEG, np.float32)
 
 
-def hang(head_hair: Strands, head_rotation: Array) -> Strands:
-    """Long hair on a turned head (3, 3): what lies on the shoulders stays there. Both in the head frame."""
-    points = head_hair.points_mm
-    held = np.clip((points[..., 1:2] - 80.0) / 120.0, 0.0, 1.0)
-    if not held.any():
-        return head_hair
-    held = held * held * (3 - 2 * held)
-    neck = np.array([0.0, 100.0, -85.0], np.float32)
-    still = (points - neck) @ head_rotation.astype(np.float32) + neck
-    return replace(head_hair, points_mm=points + held * (still - points))
-
-
 def beard(person: Person, body: Body) -> Rooted | None:
     """Moustache, goatee or full beard; None where it is shaved or only stubble, which the skin shows."""
     if person.facial_hair not in _BEARDED:

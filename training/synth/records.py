@@ -23,7 +23,7 @@ HairStyle = Literal["bald", "shaved", "short", "medium", "long", "tied"]
 Eyewear = Literal["none", "clear", "tinted", "sunglasses"]
 Headwear = Literal["none", "cap", "beanie", "headscarf"]
 Mount = Literal["mirror", "windscreen", "corner"]
-"""The three of figure 11.3: under the rear-view mirror, centre of the windscreen, its top corner on the driver's side."""
+"""The three of figure 11.3: under the rear-view mirror, middle of the windscreen, its corner on the driver's side."""
 Grip = Literal["wheel", "lap", "phone", "console", "face", "ear"]
 """What a hand holds or touches."""
 

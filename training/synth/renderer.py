@@ -16,7 +16,7 @@ frame. A scene without meshes is outdoors.
 import itertools
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -44,12 +44,16 @@ MARGIN_PX = 14
 CHIN_MM = 135.0
 """Below the eyes: what is above it counts as head."""
 OUTLINE_POINTS = 800
+SPARSE = 20
+"""One in so many vertices says well enough where a person is."""
 NEAR_MM, FAR_MM = 60.0, 60_000.0
 
 NEAR_SUN = (768, 230.0)
 """Shadow map of the sun about the head: pixels, and half its width in mm. The others likewise."""
 FAR_SUN = (768, 1900.0)
 KEY = (512, 260.0)
+FAR_HEAD_MM = 600.0
+"""People whose heads are further from the driver's cast no shadow on it."""
 SUN_STEP_DEG = 0.5
 """The cabin's shadows are cast anew when the sun has moved so far."""
 DARK = 1e-4
@@ -247,11 +251,20 @@ class Target:
     """What is drawn into: colour, label and depth."""
 
     def __init__(self, context: moderngl.Context, size_px: tuple[int, int]) -> None:
-        self.size_px = size_px
+        self._context, self.size_px = context, size_px
         self._colour = context.texture(size_px, 4, dtype="f4")  # blends faster than halves do
         self._parts = context.texture(size_px, 1, dtype="u1")
         self._depth = context.depth_renderbuffer(size_px)
         self.buffer = context.framebuffer([self._colour, self._parts], self._depth)
+
+    def at_least(self, size_px: tuple[int, int]) -> "Target":
+        """Itself if it is as large as that in both directions, else a larger one in its place."""
+        width, height = (max(mine, wanted) for mine, wanted in zip(self.size_px, size_px, strict=True))
+        if (width, height) == self.size_px:
+            return self
+        for part in (self.buffer, self._colour, self._parts, self._depth):
+            part.release()
+        return Target(self._context, (width, height))
 
     def begin(self, size_px: tuple[int, int]) -> None:
         """Draw into the first pixels; forget what was there."""
@@ -712,19 +725,16 @@ def noise_fields(size: int = 256, seed: int = 7) -> NDArray[np.uint8]:
 
 
 class Renderer:
-    """Draws scenes at one size. Holds a context: close it, or use it in a `with` block.
+    """Draws scenes at one size at a time. Holds a context: close it, or use it in a `with` block.
 
     Raises DashgazeError if there is no OpenGL.
     """
 
     def __init__(self, size_px: tuple[int, int] = (1280, 720)) -> None:
-        self.size_px = size_px
         self._stage = stage = Stage()
         context = stage.context
-        self._coarse_px = (max(1, round(size_px[0] * COARSE_SCALE)), max(1, round(size_px[1] * COARSE_SCALE)))
-        self._coarse = Target(context, self._coarse_px)
-        largest = (round(size_px[0] * SHARP_SCALE), round(size_px[1] * SHARP_SCALE))
-        self._sharp = Target(context, largest)
+        self._coarse, self._sharp = Target(context, (1, 1)), Target(context, (1, 1))
+        self.resize(size_px)
         self._near_sun = ShadowMap(context, NEAR_SUN, 1)
         self._far_sun = ShadowMap(context, FAR_SUN, 2)
         self._key = ShadowMap(context, KEY, 3)
@@ -750,6 +760,13 @@ class Renderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def resize(self, size_px: tuple[int, int]) -> None:
+        """Draw pictures of another size from now on."""
+        self.size_px = size_px
+        self._coarse_px = (max(1, round(size_px[0] * COARSE_SCALE)), max(1, round(size_px[1] * COARSE_SCALE)))
+        self._coarse = self._coarse.at_least(self._coarse_px)
+        self._sharp = self._sharp.at_least((round(size_px[0] * SHARP_SCALE), round(size_px[1] * SHARP_SCALE)))
 
     def close(self) -> None:
         """Free everything, the context too."""
@@ -911,9 +928,11 @@ class Renderer:
     def _cast_meshes(self, shadow: ShadowMap, meshes: Iterable[Mesh]) -> None:
         self._cast_solids(map(self._solid, meshes), shadow.clip_from_car)
 
-    def _cast_people(self, shadow: ShadowMap, people: Iterable[Figure]) -> None:
+    def _cast_people(self, shadow: ShadowMap, people: Sequence[Figure]) -> None:
         stage = self._stage
         for figure in people:
+            if np.linalg.norm(figure.head_origin_mm - people[0].head_origin_mm) > FAR_HEAD_MM:
+                continue  # the map is about the driver's head
             body, pose = self._bodies[figure.key], car_from_head(figure)
             self._cast_meshes(shadow, figure.meshes)
             self._cast_solids(body.worn, shadow.clip_from_car @ pose)
@@ -948,8 +967,17 @@ class Renderer:
         scale = min(SHARP_SCALE, float(np.sqrt(SHARP_PIXELS / (region[2] * region[3]))))
         size_px = (max(1, round(region[2] * scale)), max(1, round(region[3] * scale)))
         self._sharp.begin(size_px)
-        self._draw(scene, self._sharp, region, scale, fine=True)
+        near = tuple(figure for figure in scene.people if self._touches(figure, scene.view, region))
+        self._draw(replace(scene, people=near), self._sharp, region, scale, fine=True)
         return self._sharp.read(size_px)
+
+    def _touches(self, figure: Figure, view: View, region: Region) -> bool:
+        """Whether anything of a person may be in a region of the picture."""
+        hair = self._bodies[figure.key].head_points(figure)
+        box = box_of(np.concatenate([figure.vertices_mm[::SPARSE], hair]), view, self.size_px)
+        return box is None or all(
+            box[axis] < region[axis] + region[axis + 2] and region[axis] < box[axis] + box[axis + 2] for axis in (0, 1)
+        )
 
     def _draw(self, scene: Scene, target: Target, region: Region, scale: float, fine: bool) -> None:
         """Everything in a region of the picture: first what hides most, last what is blended."""
@@ -1047,7 +1075,7 @@ class Renderer:
         seen_from = (eye_mm - figure.head_origin_mm) @ figure.head_rotation
         px_per_mm = focal_px / max(float(np.linalg.norm(seen_from)), NEAR_MM)
         for locks in body.hair:
-            locks.render(program, locks.detail(px_per_mm) if fine else THINNED, seen_from)
+            locks.render(program, locks.detail(px_per_mm) if fine and not body.passenger else THINNED, seen_from)
         if fine:
             give(program, car_from_model=np.eye(4), hangs=0, gloss=0.4)
             target.labels(write=False)

@@ -21,7 +21,7 @@ from dashgaze.training.synth.road.textures import noise, tree_cards
 from dashgaze.training.synth.road.things import MODEL_NAMES, TREES, VEHICLES
 from dashgaze.training.synth.road.world import EYE_HEIGHT_M, Road, Scene
 
-DRAWN_SCALE = 2 / 3
+DRAWN_PX = (853, 480)
 NEAR_M, FAR_M = 0.25, 2500.0
 _LINES, _JUNCTIONS = 14, 4
 _JUNCTIONS_SEEN_M = 350.0
@@ -64,15 +64,13 @@ class Batch:
 
 
 class RoadRenderer:
-    """Draws roads at one size, in a context of its own or a shared one. Raises DashgazeError if there is no OpenGL."""
+    """Draws roads in a context of its own or a shared one. Raises DashgazeError if there is no OpenGL."""
 
-    def __init__(self, context: moderngl.Context | None = None, size_px: tuple[int, int] = (1280, 720)) -> None:
+    def __init__(self, context: moderngl.Context | None = None) -> None:
         self._owned = context is None
         self._context = context = context or create_context()
-        self.size_px = size_px
-        self._drawn_px = (max(round(size_px[0] * DRAWN_SCALE), 1), max(round(size_px[1] * DRAWN_SCALE), 1))
-        self._colour = context.texture(self._drawn_px, 4, dtype="f2")
-        self._target = context.framebuffer([self._colour], context.depth_renderbuffer(self._drawn_px))
+        self._colour = context.texture(DRAWN_PX, 4, dtype="f2")
+        self._target = context.framebuffer([self._colour], context.depth_renderbuffer(DRAWN_PX))
         self._noise = mipmapped(context, noise())
         self._cards = mipmapped(context, tree_cards())
         self._programs = {name: self._program(name) for name in ("sky", "ground", "thing", "facade", "tree", "glow")}
@@ -123,7 +121,7 @@ class RoadRenderer:
         """Picture (h, w, 3) in linear light, exposed so that 1 is white, of a camera without its distortion."""
         scene, air = road.scene(t_s), atmosphere(road.kind, road.weather)
         eye = np.asarray(position_mm, dtype=float) / 1000
-        matrix = camera.scaled(self._drawn_px).matrix
+        matrix = camera.scaled(DRAWN_PX).matrix
         self._light(road, t_s, air, matrix, rotation_car_camera, eye)
         context = self._context
         self._target.use()
@@ -144,14 +142,12 @@ class RoadRenderer:
             self._write(self._glow_rows, self._glows, glows(scene, air, eye))
         if air.wet:
             context.disable(moderngl.DEPTH_TEST)
-            self._write(
-                self._glow_rows, self._glows, drops(road.seed, t_s, matrix, rotation_car_camera, eye, self._drawn_px)
-            )
+            self._write(self._glow_rows, self._glows, drops(road.seed, t_s, matrix, rotation_car_camera, eye, DRAWN_PX))
         self._target.depth_mask = True
         context.disable(moderngl.BLEND)
-        width, height = self._drawn_px
+        width, height = DRAWN_PX
         drawn = np.frombuffer(self._target.read(components=3, dtype="f4"), np.float32).reshape(height, width, 3)
-        return np.asarray(cv2.resize(drawn, self.size_px, interpolation=cv2.INTER_LINEAR), np.float32)
+        return np.asarray(cv2.resize(drawn, camera.size_px, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def _light(self, road: Road, t_s: float, air: Atmosphere, matrix: Floats, rotation: Floats, eye: Floats) -> None:
         """Tell the shaders about camera, weather and road."""
@@ -172,8 +168,8 @@ class RoadRenderer:
         lane_gap = abs(np.diff(profile.own_lanes_m))[0] if len(profile.own_lanes_m) > 1 else 2 * profile.lane_m
         lamp_power = 1.1 if profile.lamp_spacing_m else 0.0
         common = dict[str, Any](
-            u_clip_car=clip_from_car(matrix, rotation, eye, self._drawn_px),
-            u_car_picture=rotation @ np.linalg.inv(matrix) @ pixel_from_clip(self._drawn_px),
+            u_clip_car=clip_from_car(matrix, rotation, eye, DRAWN_PX),
+            u_car_picture=rotation @ np.linalg.inv(matrix) @ pixel_from_clip(DRAWN_PX),
             u_eye=eye,
             u_sun=self._sun,
             u_sun_rgb=air.sun_rgb,

@@ -1,5 +1,5 @@
-// An eye, traced ray by ray over a patch that covers the opening of the lids: the globe, and the corneal sphere in front
-// through which iris and pupil are seen refracted. Lengths of the model eye as in `eyes.py`.
+// An eye, traced ray by ray over a patch that covers the opening of the lids: the globe, and in front of it the corneal
+// sphere through which iris and pupil are seen refracted. Lengths of the model eye as in `eyes.py`.
 #include "frame.glsl"
 
 uniform vec3 centre;

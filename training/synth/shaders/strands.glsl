@@ -7,7 +7,7 @@
 in vec3 position;
 in vec3 tangent;
 in vec3 volume_normal;   // out of the mass of hair
-in vec4 strand;          // across the lock -1 or 1, width in mm, along from root 0 to tip 1, share of light that gets in
+in vec4 strand;          // across the lock -1 or 1, width in mm, from root 0 to tip 1, share of light that gets in
 in vec4 tint;            // albedo in visible light; w: in infrared
 in float chance;         // random number of the lock
 uniform mat4 car_from_model;
@@ -78,7 +78,7 @@ uniform uint label;
 layout(location = 0) out vec4 colour;
 layout(location = 1) out uint part;
 
-// Squared sine of the angle between a fibre and a direction, the fibre's scales tilted by shift: the base of highlights.
+// Squared sine of the angle between a fibre, its scales tilted by shift, and a direction: the base of highlights.
 float sine_squared(vec3 tangent, vec3 normal, vec3 half_way, float shift) {
     float c = dot(normalize(tangent + shift * normal), half_way);
     return max(1.0 - c * c, 0.0);
