@@ -1,4 +1,4 @@
-"""A drive of a set depends on the set's seed and its own number alone; drivers of different sets are different people."""
+"""A drive of a set depends on the set's seed and its own number alone; drivers of different sets are other people."""
 
 from dataclasses import replace
 

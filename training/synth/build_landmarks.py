@@ -62,7 +62,7 @@ def landmark_places(people: int) -> Iterator[Floats]:
             landmarks = settled_landmarks(still.photograph)
             if landmarks is not None:
                 body = still.pose.body.skin
-                yield _on_mean_head(landmarks[:LANDMARKS, :2], body.vertices_mm, body.normals)
+                yield _on_mean_head(landmarks[:LANDMARKS, :2].astype(float), body.vertices_mm, body.normals)
 
 
 def settled_landmarks(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
@@ -89,7 +89,7 @@ def _on_mean_head(landmarks_px: Floats, skin_mm: NDArray[np.float32], normals: N
     visible = ((normals * towards).sum(axis=1) > 0.05) & (neutral[:, 2] > FRONT_MM)
     pixels = CAMERA.project(skin_mm[visible].astype(float))
     nearest = [np.argmin(((pixels - landmark) ** 2).sum(axis=1)) for landmark in landmarks_px]
-    return neutral[visible][nearest]
+    return np.asarray(neutral[visible][nearest])
 
 
 if __name__ == "__main__":
