@@ -8,7 +8,7 @@ Numbers and their sources ((2nd): quoted from memory or from a secondary source,
   images of each other: Basmak et al. 2007, Hashemi et al. 2010, Atchison & Smith 2000 (2nd); the sign of the vertical
   component differs between reports;
 - visible iris 11.8 (0.5) mm wide: Rufer et al. 2005 (2nd);
-- lid margins 4.0 (0.8) mm above and 5.3 (0.6) mm below the pupil's centre, the upper one falling with age; half a
+- lid margins 4.2 (0.75) mm above and 5.15 (0.6) mm below the pupil's centre, the upper one falling with age; half a
   millimetre less in East Asians: Murchison et al. 2009, van den Bosch et al. 1999 (2nd);
 - pupil: `eyes.pupil_diameter_mm` in a cabin by day, with 12 % between people;
 - onset of grey hair at 34 (9.6), 39 (8) and 44 (10) years in people of European, Asian and African descent: Tobin &
@@ -18,7 +18,10 @@ Numbers and their sources ((2nd): quoted from memory or from a secondary source,
 
 Local shape targets are MakeHuman's. Their spreads are weights whose displacements, some of which add up, come to the 1
 to 4 mm by which faces differ (Farkas 1994 (2nd)). Targets of the whole head stay small: strong ones give pointed
-skulls.
+skulls. On them lie `TRENDS`: breadth, length, jaw, flesh, nose, lips, brows and eyes, of which traits vary together.
+Their means and spreads were set so that distances between the landmarks of rendered faces, against that of the outer
+corners of the eyes, come nearer to those of photographs: MakeHuman's mean has a narrower face, a longer and narrower
+nose and higher brows, and independent traits alone give two thirds of the spread.
 """
 
 import math
@@ -44,7 +47,7 @@ FAINTEST = 0.01
 AXES: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("decr", "incr"): {
         "head/head-scale-depth": 0.10,
-        "head/head-scale-horiz": 0.10,
+        "head/head-scale-horiz": 0.07,
         "head/head-scale-vert": 0.06,
         "head/head-back-scale-depth": 0.08,
         "head/head-fat": 0.16,
@@ -210,6 +213,170 @@ AGEING: Mapping[tuple[str, str, str], float] = {
 }
 """How far an axis moves between 40 and 75 years; half as far the other way at 22.5."""
 
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A way in which whole faces differ: traits that vary together."""
+
+    weights: Mapping[tuple[str, str, str], float]
+    """Axis: how far one standard deviation of the trend moves it."""
+    usual: float = 0.0
+    """Means in standard deviations: everyone's, against MakeHuman's mean head; more of each ancestry, and of men."""
+    african: float = 0.0
+    asian: float = 0.0
+    caucasian: float = 0.0
+    male: float = 0.0
+    """Of a man; the opposite of a woman."""
+    heavy: float = 0.0
+    """Of two standard deviations of body weight above the mean; the opposite below it."""
+    spread: float = 1.0
+
+    def mean(self, male: float, ancestry: tuple[float, float, float], weight: float) -> float:
+        """Mean score of people of this kind."""
+        shares = zip(ancestry, (self.african, self.asian, self.caucasian), strict=True)
+        by_descent = sum(share * score for share, score in shares)
+        return self.usual + by_descent + (2.0 * male - 1.0) * self.male + (weight - 0.5) / 0.32 * self.heavy
+
+
+TRENDS = (
+    Trend(  # broad face
+        {("head/head-scale-horiz", "decr", "incr"): 0.18, ("forehead/forehead-temple", "decr", "incr"): 0.25},
+        usual=0.5,
+        asian=0.7,
+        caucasian=-0.3,
+        heavy=0.4,
+    ),
+    Trend(  # long face
+        {
+            ("head/head-scale-vert", "decr", "incr"): 0.13,
+            ("chin/chin-height", "decr", "incr"): 0.11,
+            ("nose/nose-scale-vert", "decr", "incr"): 0.28,
+            ("mouth/mouth-trans", "down", "up"): -0.20,
+            ("mouth/mouth-philtrum-volume", "decr", "incr"): 0.10,
+        },
+        usual=-0.5,
+        asian=-0.3,
+        caucasian=0.3,
+    ),
+    Trend(  # strong jaw
+        {
+            ("chin/chin-width", "decr", "incr"): 0.14,
+            ("chin/chin-bones", "decr", "incr"): 0.14,
+            ("chin/chin-prominent", "decr", "incr"): 0.12,
+            ("head/head-fat", "decr", "incr"): 0.18,
+            ("neck/neck-scale-horiz", "decr", "incr"): 0.10,
+        },
+        usual=-0.3,
+        male=0.7,
+    ),
+    Trend(  # full flesh
+        {
+            ("head/head-fat", "decr", "incr"): 0.38,
+            ("cheek/?-cheek-volume", "decr", "incr"): 0.35,
+            ("neck/neck-double", "decr", "incr"): 0.35,
+            ("neck/measure-neck-circ", "decr", "incr"): 0.25,
+            ("chin/chin-jaw-drop", "decr", "incr"): 0.25,
+            ("cheek/?-cheek-bones", "decr", "incr"): -0.12,
+        },
+        heavy=1.6,
+        spread=0.5,
+    ),
+    Trend(  # broad nose
+        {
+            ("nose/nose-scale-horiz", "decr", "incr"): 0.26,
+            ("nose/nose-nostrils-width", "decr", "incr"): 0.18,
+            ("nose/nose-width3", "decr", "incr"): 0.16,
+            ("nose/nose-width2", "decr", "incr"): 0.20,
+            ("nose/nose-point-width", "decr", "incr"): 0.20,
+            ("nose/nose-flaring", "decr", "incr"): 0.15,
+        },
+        usual=0.4,
+        african=0.4,
+        asian=0.2,
+        caucasian=-0.5,
+        male=0.1,
+    ),
+    Trend(  # large nose with a high bridge
+        {
+            ("nose/nose-scale-depth", "decr", "incr"): 0.22,
+            ("nose/nose-volume", "decr", "incr"): 0.15,
+            ("nose/nose-greek", "decr", "incr"): 0.22,
+            ("nose/nose-hump", "decr", "incr"): 0.22,
+            ("nose/nose-curve", "concave", "convex"): 0.20,
+            ("nose/nose-point", "down", "up"): -0.18,
+            ("nose/nose-trans", "backward", "forward"): 0.12,
+        },
+        african=-0.4,
+        asian=-0.3,
+        caucasian=0.2,
+        male=0.35,
+    ),
+    Trend(  # full lips
+        {
+            ("mouth/mouth-upperlip-height", "decr", "incr"): 0.24,
+            ("mouth/mouth-upperlip-volume", "decr", "incr"): 0.28,
+            ("mouth/mouth-lowerlip-height", "decr", "incr"): 0.22,
+            ("mouth/mouth-lowerlip-volume", "decr", "incr"): 0.30,
+            ("mouth/mouth-trans", "backward", "forward"): 0.06,
+        },
+        usual=-0.2,
+        african=0.7,
+        caucasian=-0.5,
+        male=-0.3,
+    ),
+    Trend(  # wide mouth
+        {("mouth/mouth-scale-horiz", "decr", "incr"): 0.35, ("mouth/mouth-lowerlip-width", "decr", "incr"): 0.15},
+        usual=0.4,
+        african=0.3,
+    ),
+    Trend(  # high brows, open orbits
+        {
+            ("eyebrows/eyebrows-trans", "down", "up"): 0.35,
+            ("eyebrows/eyebrows-trans", "backward", "forward"): -0.14,
+            ("eyes/?-eye-eyefold", "down", "up"): 0.20,
+        },
+        usual=-0.8,
+        asian=0.5,
+        caucasian=-0.3,
+        male=-0.4,
+    ),
+    Trend(  # large eyes
+        {
+            ("eyes/?-eye-scale", "decr", "incr"): 0.25,
+            ("eyes/?-eye-height2", "decr", "incr"): 0.20,
+            ("eyes/?-eye-push1", "in", "out"): 0.12,
+        },
+        asian=-0.2,
+        male=-0.2,
+    ),
+    Trend(  # slanting eyes
+        {("eyes/?-eye-corner1", "down", "up"): 0.25, ("eyes/?-eye-corner2", "down", "up"): -0.2},
+        asian=0.4,
+    ),
+    Trend(  # mouth before chin
+        {
+            ("mouth/mouth-trans", "backward", "forward"): 0.10,
+            ("chin/chin-prognathism", "decr", "incr"): 0.12,
+            ("chin/chin-prominent", "decr", "incr"): -0.12,
+        },
+        african=0.4,
+        caucasian=-0.2,
+    ),
+    Trend(  # high cheek bones
+        {("cheek/?-cheek-bones", "decr", "incr"): 0.25, ("cheek/?-cheek-inner", "decr", "incr"): -0.15},
+        asian=0.5,
+        heavy=-0.3,
+    ),
+    Trend(  # high forehead
+        {
+            ("forehead/forehead-scale-vert", "decr", "incr"): 0.08,
+            ("forehead/forehead-trans", "backward", "forward"): 0.10,
+        },
+        male=-0.2,
+    ),
+)
+"""What the principal axes of faces hold: their breadth, length, jaw, flesh, nose, lips, brows and eyes."""
+
 UNEVEN = 0.06
 """By what share left and right differ, and by a sixth of it absolutely."""
 
@@ -235,9 +402,9 @@ class Descent:
 
 DESCENTS = (
     Descent(  # Europe
-        0.32,
+        0.26,
         (0.4, 0.4, 24.0),
-        (0.12, 0.06),
+        (0.13, 0.08),
         (0.08, 0.28, 0.26, 0.18, 0.15, 0.05),
         (0.12, 0.20, 0.16, 0.14, 0.22, 0.16),
         (0.44, 0.28, 0.04, 0.07, 0.17),
@@ -245,19 +412,29 @@ DESCENTS = (
         0.01,
     ),
     Descent(  # East Asia
-        0.20,
+        0.19,
         (0.3, 24.0, 0.5),
-        (0.27, 0.08),
+        (0.27, 0.10),
         (0.80, 0.17, 0.03, 0.0, 0.0, 0.0),
         (0.78, 0.20, 0.02, 0.0, 0.0, 0.0),
         (0.66, 0.20, 0.05, 0.05, 0.04),
         (39.0, 8.0),
         0.03,
     ),
+    Descent(  # Southeast Asia
+        0.09,
+        (1.2, 12.0, 1.5),
+        (0.43, 0.10),
+        (0.86, 0.13, 0.01, 0.0, 0.0, 0.0),
+        (0.84, 0.16, 0.0, 0.0, 0.0, 0.0),
+        (0.62, 0.20, 0.08, 0.06, 0.04),
+        (39.0, 8.0),
+        0.10,
+    ),
     Descent(  # Africa
-        0.18,
+        0.17,
         (24.0, 0.4, 0.5),
-        (0.78, 0.12),
+        (0.76, 0.14),
         (0.92, 0.08, 0.0, 0.0, 0.0, 0.0),
         (0.85, 0.14, 0.01, 0.0, 0.0, 0.0),
         (0.42, 0.24, 0.08, 0.11, 0.15),
@@ -275,9 +452,9 @@ DESCENTS = (
         0.08,
     ),
     Descent(  # Mediterranean, Middle East, Latin America
-        0.12,
+        0.13,
         (1.0, 1.6, 11.0),
-        (0.32, 0.10),
+        (0.33, 0.13),
         (0.55, 0.33, 0.10, 0.02, 0.0, 0.0),
         (0.46, 0.32, 0.12, 0.06, 0.02, 0.02),
         (0.30, 0.26, 0.09, 0.08, 0.27),
@@ -285,7 +462,7 @@ DESCENTS = (
         0.12,
     ),
     Descent(  # anything between
-        0.04,
+        0.02,
         (1.2, 1.2, 1.2),
         (0.42, 0.18),
         (0.60, 0.28, 0.08, 0.03, 0.01, 0.0),
@@ -361,12 +538,15 @@ _FIELDS_OF: Mapping[str, tuple[str, ...]] = {
 
 def person_of(seed: int) -> Person:
     """The identity of one seed (a whole number from 0 on)."""
-    base, shapes, eyes, skin, hair, brows, things = (np.random.default_rng([seed, part]) for part in range(7))
+    base, shapes, eyes, skin, hair, brows, things, trends = (np.random.default_rng([seed, part]) for part in range(8))
     descent = DESCENTS[_pick(base, tuple(descent.share for descent in DESCENTS))]
     african, asian, caucasian = base.dirichlet(descent.ancestry).tolist()
     man = bool(base.random() < 0.5)
-    age_years = YOUNGEST_YEARS + (OLDEST_YEARS - YOUNGEST_YEARS) * float(base.beta(1.35, 1.75))
+    age_years = YOUNGEST_YEARS + (OLDEST_YEARS - YOUNGEST_YEARS) * float(base.beta(1.3, 2.05))
     off_pole = 0.15 * float(base.beta(1.0, 2.0))  # no face is all man or all woman
+    male = 1.0 - off_pole if man else off_pole
+    weight = _normal(base, 0.52, 0.16, 0.05, 0.98)
+    means = _trends(trends, male, (african, asian, caucasian), weight)
     melanin = _normal(skin, *descent.melanin, 0.02, 1.0)
     hair_rgb = _shade(hair, HAIR_COLOURS[_pick(hair, descent.hair)], 0.15)
     style, hairline = _hair_style(hair, man, age_years)
@@ -376,17 +556,17 @@ def person_of(seed: int) -> Person:
     make_up = 0.0 if man else float(things.choice((0.0, things.uniform(0.1, 0.5), things.uniform(0.5, 1.0))))
     return Person(
         seed=seed,
-        male=1.0 - off_pole if man else off_pole,
+        male=male,
         age_years=age_years,
         african=african,
         asian=asian,
         caucasian=caucasian,
-        weight=_normal(base, 0.52, 0.16, 0.05, 0.98),
+        weight=weight,
         muscle=_normal(base, 0.55 if man else 0.45, 0.12, 0.1, 0.95),
-        shape=_shape(shapes, age_years),
+        shape=_shape(shapes, age_years, means),
         ipd_mm=_normal(eyes, 64.7, 3.7, 55.0, 75.0) if man else _normal(eyes, 62.3, 3.6, 53.0, 73.0),
         melanin=melanin,
-        blood=_normal(skin, 1.0, 0.13, 0.65, 1.4),
+        blood=_normal(skin, 1.0, 0.2, 0.5, 1.6),
         hair_style=style,
         hair_rgb=hair_rgb,
         hair_length=float(hair.random()),
@@ -394,7 +574,7 @@ def person_of(seed: int) -> Person:
         grey=0.0 if dyed else float(np.clip((age_years - onset_years) / 28.0, 0.0, 1.0)),
         facial_hair=facial_hair,
         facial_hair_density=_normal(hair, 0.7, 0.2, 0.25, 1.0) if facial_hair != "none" else 0.0,
-        brow_density=_normal(brows, 1.15 if man else 0.9, 0.22, 0.4, 1.7),
+        brow_density=_normal(brows, 1.15 if man else 0.9, 0.3, 0.3, 1.9),
         brow_height=_normal(brows, -0.2 if man else 0.2, 0.95, -2.2, 2.2),
         brow_arch=_normal(brows, -0.3 if man else 0.3, 0.95, -2.2, 2.2),
         freckles=float(np.clip(abs(skin.normal(0.0, 0.45)) - 0.25, 0.0, 1.0) * max(0.0, 1.0 - 2.0 * melanin)),
@@ -452,13 +632,27 @@ def _shade(rng: Rng, rgb: Rgb, spread: float) -> Rgb:
     return float(red), float(green), float(blue)
 
 
-def _shape(rng: Rng, age_years: float) -> Mapping[str, float]:
+def _trends(
+    rng: Rng, male: float, ancestry: tuple[float, float, float], weight: float
+) -> dict[tuple[str, str, str], float]:
+    """How far this person's trends move each axis."""
+    moved: dict[tuple[str, str, str], float] = {}
+    for trend in TRENDS:
+        mean = trend.mean(male, ancestry, weight)
+        score = _normal(rng, mean, trend.spread, -MOST_SPREADS, MOST_SPREADS)
+        for axis, share in trend.weights.items():
+            moved[axis] = moved.get(axis, 0.0) + score * share
+    return moved
+
+
+def _shape(rng: Rng, age_years: float, means: Mapping[tuple[str, str, str], float]) -> Mapping[str, float]:
     """Weights of the local shape targets; opposite targets never act together."""
     aged = (age_years - 40.0) / 35.0
     weights: dict[str, float] = {}
     for (negative, positive), stems in AXES.items():
         for stem, spread in stems.items():
-            mean = aged * AGEING.get((stem, negative, positive), 0.0)
+            axis = (stem, negative, positive)
+            mean = aged * AGEING.get(axis, 0.0) + means.get(axis, 0.0)
             middle = _normal(rng, mean, spread, mean - MOST_SPREADS * spread, mean + MOST_SPREADS * spread)
             for name, weight in _both_sides(rng, stem, middle):
                 weights[f"{name}-{positive if weight > 0 else negative}"] = abs(weight)
@@ -489,8 +683,8 @@ def _kappa(rng: Rng) -> tuple[tuple[float, float], tuple[float, float]]:
 
 def _lid_opening(rng: Rng, age_years: float, asian: float) -> tuple[float, float]:
     droop_mm = 0.018 * max(0.0, age_years - 40.0)
-    upper_mm = _normal(rng, 4.1 - droop_mm - 0.5 * asian, 0.75, 2.4, 5.7)
-    return upper_mm, _normal(rng, 5.3, 0.6, 3.8, 6.8)
+    upper_mm = _normal(rng, 4.45 - droop_mm - 0.5 * asian, 0.75, 2.4, 5.7)
+    return upper_mm, _normal(rng, 5.15, 0.6, 3.7, 6.6)
 
 
 def _wrinkles(rng: Rng, age_years: float, melanin: float) -> float:
