@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dashgaze.device.headpose import CanonicalFace
-from dashgaze.geometry import Camera, Floats, facing_rotation, rays_from_angles
+from dashgaze.device.headpose import TURNED, CanonicalFace
+from dashgaze.geometry import Camera, Floats, facing_rotation, rays_from_angles, unit
 
 CAMERA = Camera.from_fov((1280, 720), 50)
 
@@ -21,5 +21,6 @@ def landmarks_of(
     points_mm = np.r_[face.vertices_mm, np.repeat(irises, 5, axis=0)]
     in_camera = points_mm @ rotation.T + np.array(position_mm)
     pixels = camera.project(in_camera)
-    depth = (in_camera[:, 2] - position_mm[2]) * camera.matrix[0, 0] / position_mm[2]
+    along = (1 - TURNED) * np.array([0.0, 0.0, 1.0]) + TURNED * unit(position_mm)  # as the mesh sees depth
+    depth = (in_camera - position_mm) @ unit(along) * camera.matrix[0, 0] / position_mm[2]
     return np.c_[pixels, depth].astype(np.float32), rotation

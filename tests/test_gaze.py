@@ -70,7 +70,7 @@ def test_drooping_lids_lower_the_gaze():
 def test_a_head_far_to_the_side_is_less_certain():
     errors = [estimator().estimate(Frame(0, 0.0, BLANK), looking((yaw, 0, 0))[0]).error_deg for yaw in (0, 35, 50)]
     assert errors == sorted(errors)
-    assert errors[2] > errors[0] + 5
+    assert errors[2] > errors[0] + 4
 
 
 def test_small_eyes_give_the_heads_direction_and_say_so():
