@@ -585,12 +585,15 @@ class Likeness:
     """Ours all together, of whom there are so many."""
     all_real: float
     real_people: int
+    about_own_mean: float
+    """The ratio with each set centred on its own mean: how alike people are, less what all of a set have in common."""
 
 
 def compare_likeness(
     real: NDArray[np.floating], ours: NDArray[np.floating], draws: int = DRAWS, seed: int = 0
 ) -> Likeness:
     """Compare people (n, d), one descriptor each. The interval is the spread over draws of sets of equal size."""
+    own = nearest_ratio(real - real.mean(axis=0), ours - ours.mean(axis=0))
     centre = real.mean(axis=0)
     real, ours = real - centre, ours - centre
     size = min(len(real), len(ours)) * 3 // 4
@@ -601,7 +604,13 @@ def compare_likeness(
     mean_ours, mean_real = (float(value) for value in pairs.mean(axis=0)) if draws else (np.nan, np.nan)
     ratio = Estimate.of(mean_ours / mean_real, pairs[:, 0] / pairs[:, 1])
     whole = (nearest_similarity(ours), len(ours), nearest_similarity(real), len(real))
-    return Likeness(ratio, size, mean_ours, mean_real, *whole)
+    return Likeness(ratio, size, mean_ours, mean_real, *whole, own)
+
+
+def nearest_ratio(real: NDArray[np.floating], ours: NDArray[np.floating]) -> float:
+    """Similarity to the nearest, ours over real, in as many first people of each."""
+    size = min(len(real), len(ours))
+    return nearest_similarity(ours[:size]) / nearest_similarity(real[:size]) if size > 1 else float("nan")
 
 
 # --- sets of pictures ---

@@ -110,6 +110,7 @@ def watch(
     "dashgaze synth faces --stills faces --sessions 25 --people 20 --each 4"
 )
 def synth(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="Folder of the set; one that is there already is completed.")],
     sessions: Annotated[
         int, typer.Option(help="Sessions in the set: drives, or with --stills parts of so many people.")
@@ -149,11 +150,15 @@ def synth(
     from dashgaze.training.synth.farm import Plan, render_set
     from dashgaze.training.synth.stills import StillsPlan
 
-    plan: Plan = SetPlan(sessions, seed, duration, rate, style, recurring, light, masks)
-    if stills is not None:
+    plan: Plan
+    if stills is None:
+        _refuse(context, ("people", "each"), "goes with --stills")
+        plan = SetPlan(sessions, seed, duration, rate, style, recurring, light, masks)
+    else:
+        _refuse(context, ("duration", "rate", "style", "recurring", "light", "masks"), "does not go with --stills")
         plan = StillsPlan(sessions, seed, stills, people, each)
     with frame_bar("sessions") as bar:
-        outcome = render_set(plan, out, workers or len(os.sched_getaffinity(0)), bar)
+        outcome = render_set(plan, out, len(os.sched_getaffinity(0)) if workers is None else workers, bar)
     print(f"{out}: {sessions} sessions, {outcome.sessions} new; {outcome.text()}")
 
 
@@ -176,6 +181,14 @@ def _bundle(path: Path | None, keys: tuple[Path, ...], allow_unsigned: bool) -> 
     if path is None:
         return packaged_bundle()
     return load_bundle(path, trusted_keys=[read_public_key(key) for key in keys], allow_unsigned=allow_unsigned)
+
+
+def _refuse(context: typer.Context, options: tuple[str, ...], why: str) -> None:
+    """Raise InputError for the first of these options that was given: it would be without effect."""
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{option}", why, "leave it out")
 
 
 def _extra() -> str:

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from dashgaze.training.synth.drives import BLOCK, RECURRING, SetPlan
+from dashgaze.training.synth.drives import (
+    BLOCK,
+    MAX_SEED,
+    MAX_SESSIONS,
+    RECURRING,
+    RIDER_SEED,
+    RIDERS,
+    STRANGER_SEED,
+    SetPlan,
+    seed_of,
+)
 
 PLAN = SetPlan(sessions=64, seed=7)
 
@@ -46,6 +56,19 @@ def test_a_recurring_driver_comes_back_in_other_light_at_another_mount_and_with_
             assert (first.time_of_day, first.light) != (again.time_of_day, again.light)
     drivers = {plan.drive(n).driver_id for n in range(64)}
     assert len(drivers) == 64 * (BLOCK - RECURRING) // BLOCK
+
+
+def test_no_two_people_of_any_set_share_a_seed():
+    most_drivers = MAX_SESSIONS * 1000  # stills of 1000 people a session
+    assert seed_of(0, most_drivers) < seed_of(1, 0)
+    assert seed_of(MAX_SEED, most_drivers) < RIDER_SEED < RIDER_SEED + RIDERS < STRANGER_SEED
+
+
+def test_nobody_rides_twice_in_a_car():
+    for number in range(64):
+        riders = PLAN.drive(number).passengers
+        assert len(set(riders)) == len(riders)
+        assert all(0 <= rider < RIDERS for rider in riders)
 
 
 @pytest.mark.parametrize("light", ["day", "infrared"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from dashgaze.device.headpose import CanonicalFace
 from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles, rotation_x, rotation_y, rotation_z
 from dashgaze.training.synth import accessories, assets, hair
 from dashgaze.training.synth.body import Body, HandTarget, PosedBody, Posture
+from dashgaze.training.synth.drives import RIDER_SEED
 from dashgaze.training.synth.eyes import aim, hippus
 from dashgaze.training.synth.labels import Face, lid_openings_mm
 from dashgaze.training.synth.person import person_of
@@ -23,8 +24,6 @@ from dashgaze.training.synth.vehicle import Cabin, Seat, Wrist
 
 LUMINANCE_CD_M2: dict[LightKind, float] = {"day": 300, "overcast": 120, "dusk": 12, "night": 1.5, "infrared": 0.8}
 """What pupils adapt to."""
-RIDERS = 2**41
-"""Seeds of passengers begin here: none of them ever drives."""
 FACE_MM = np.array([[-75.0, -62.0, -45.0], [75.0, 118.0, 60.0]])
 """Of the mean head: what counts as face."""
 FACE_STEP = 7
@@ -216,7 +215,7 @@ def _landmarks(neutral_mm: NDArray[np.float32], lips: NDArray[np.float32]) -> di
     }
 
 
-@lru_cache(maxsize=4)
+@cache
 def rider(number: int) -> Actor:
     """One of the few people who sit beside drivers."""
-    return Actor(person_of(RIDERS + number), passenger=True)
+    return Actor(person_of(RIDER_SEED + number), passenger=True)

@@ -20,6 +20,7 @@ from dashgaze.geometry import Floats, unit
 from dashgaze.training.synth.actors import Actor
 from dashgaze.training.synth.assets import FOLDER
 from dashgaze.training.synth.body import neutral_mm
+from dashgaze.training.synth.drives import STRANGER_SEED
 from dashgaze.training.synth.person import person_of
 from dashgaze.training.synth.renderer import Renderer
 from dashgaze.training.synth.stills import CAMERA, FILM_PX, Occasion, photograph
@@ -50,7 +51,7 @@ def landmark_places(people: int) -> Iterator[Floats]:
     """Where each landmark (468, 3) falls on the mean head, for each still on which the mesh finds the face."""
     with Renderer(FILM_PX) as renderer:
         for seed in range(people):
-            person = person_of(3 * 2**42 + seed)
+            person = person_of(STRANGER_SEED + 2**41 + seed)
             if person.face_mask or person.eyewear != "none" or person.headwear != "none":
                 continue
             rng = np.random.default_rng(seed)

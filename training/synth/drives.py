@@ -24,6 +24,10 @@ Choice = TypeVar("Choice", bound=str)
 
 MAX_SEED = 2**31 - 1
 MAX_SESSIONS = 100_000
+RIDERS = 6
+"""So many different people sit beside drivers: they are seen small, and making one takes a second."""
+RIDER_SEED, STRANGER_SEED = 2**63, 2**64
+"""From here on are the seeds of people who ride along, and of those who lend a feature to a still: they never drive."""
 BLOCK = 8
 """Of so many sessions in a row..."""
 RECURRING = 2
@@ -53,7 +57,7 @@ class DrivePlan:
     eyewear: bool
     """The driver wears what this person has: glasses or sunglasses."""
     passengers: tuple[int, ...]
-    """Seeds of people: the first sits in front, the others behind."""
+    """Numbers of those who ride along (`actors.rider`): the first sits in front, the others behind."""
     style: Style
     duration_s: float
     rate_hz: float
@@ -117,7 +121,7 @@ class SetPlan:
         light = self.light or (_other_light(first_light) if again else first_light)
         time_of_day, weather = _sky(light, rng)
         wears = bool(habit.random() < 0.85)
-        passengers = tuple(int(seed) for seed in rng.integers(2**40, 2**41, _passengers(rng)))
+        passengers = tuple(rng.choice(RIDERS, _passengers(rng), replace=False).tolist())
         return DrivePlan(
             seed=int(rng.integers(2**40)),
             session_id=f"synth-{self.seed}-{number:05d}",
@@ -146,8 +150,8 @@ def check_limits(limits: Mapping[str, tuple[float, float, float]]) -> None:
 
 
 def seed_of(set_seed: int, driver: int) -> int:
-    """Seed of a set's driver: no two sets and no two drivers share one."""
-    return set_seed * 2**20 + driver
+    """Seed of a set's driver, 0 to 2**63: no two sets and no two drivers share one (`MAX_SEED`, `MAX_SESSIONS`)."""
+    return set_seed * 2**32 + driver
 
 
 def _driver_of(number: int) -> tuple[int, bool]:

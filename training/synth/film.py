@@ -41,12 +41,10 @@ from dashgaze.training.synth.vehicle import Cabin, Seat, plan_car
 from dashgaze.training.video import write_video
 from dashgaze.zones import ROAD_ZONES, ZoneMap
 
-CRF = {"phone": (19, 27), "dashcam": (23, 31)}
+CRF = {"phone": (19, 26), "dashcam": (23, 30)}
 """x264's quality, from and to: phones film better than dashcams."""
 IMU_HZ = 50.0
 GRAVITY_MPS2 = 9.80665
-PASSENGERS = 6
-"""So many different people sit beside drivers: they are seen small, and making one takes seconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +115,7 @@ class Film:
         )
         self._sensor = plan_sensor(rng, self.rig.device, plan.light)
         self._road_sensor = plan_sensor(rng, self.rig.device, "night" if plan.light == "infrared" else plan.light)
-        self.crf = int(rng.integers(*CRF[self.rig.device]))
+        self.crf = int(rng.integers(*CRF[self.rig.device], endpoint=True))
         self._noise = np.random.default_rng([plan.seed, 3])
         self._zones = ZoneMap.for_vehicle(plan.hand_of_drive)
         self._pinhole = render_camera(self.rig.driver.camera)
@@ -144,8 +142,8 @@ class Film:
 
     def _riders(self, renderer: Renderer) -> list[tuple[str, Actor, Seat]]:
         riders = []
-        for number, (seed, seat) in enumerate(zip(self.plan.passengers, self.cabin.seats, strict=False)):
-            actor = rider(seed % PASSENGERS)
+        for number, (number_of_rider, seat) in enumerate(zip(self.plan.passengers, self.cabin.seats, strict=False)):
+            actor = rider(number_of_rider)
             renderer.load(f"passenger {number}", actor.likeness(self.plan.light == "infrared"))
             riders.append((f"passenger {number}", actor, seat))
         return riders

@@ -1,6 +1,6 @@
 """Aligned faces for face tasks: with attributes, in pairs that differ in one feature, in triplets with masks.
 
-A face is photographed by a camera of its own, outdoors or in the light of a cabin, and moved to the five points that
+A face is photographed outdoors by a camera of its own, and moved to the five points that
 face networks are trained on (eyes, nose, mouth corners). Pictures of a group are taken in the same pose and
 light by the same camera:
 
@@ -26,7 +26,7 @@ from dashgaze.session import SessionHeader, Versions, write_session
 from dashgaze.tables import write_atomically
 from dashgaze.training.synth import labels
 from dashgaze.training.synth.actors import Actor, Pose
-from dashgaze.training.synth.drives import MAX_SEED, MAX_SESSIONS, check_limits, seed_of
+from dashgaze.training.synth.drives import MAX_SEED, MAX_SESSIONS, STRANGER_SEED, check_limits, seed_of
 from dashgaze.training.synth.film import columns
 from dashgaze.training.synth.labels import Row
 from dashgaze.training.synth.light import Lighting
@@ -70,8 +70,6 @@ REGIONS_MM: dict[str, tuple[tuple[float, float, float, float], ...]] = {
 }
 """Boxes (x from and to, y from and to) on the front of the mean head that hold a feature: what is inpainted."""
 FEATHER_PX = 4.0
-STRANGERS = 2**42
-"""Seeds of people who only lend a feature begin here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ class Occasion:
     def draw(cls, rng: np.random.Generator, widest_deg: float = 38.0) -> "Occasion":
         """Any light, pose and emotion; a third looks into the camera."""
         yaw, pitch = rng.uniform(-widest_deg, widest_deg), rng.uniform(-0.55, 0.45) * widest_deg
-        gaze = (-yaw, -pitch) if rng.random() < 0.35 else (rng.normal(0, 9), rng.normal(-2, 5))
+        gaze = (-yaw, -pitch) if rng.random() < 0.4 and abs(yaw) < 28 else (rng.normal(0, 9), rng.normal(-2, 5))
         return cls(
             seed=int(rng.integers(2**40)),
             light=LIGHTS[rng.choice(len(LIGHTS), p=[0.45, 0.3, 0.15, 0.1])],
@@ -202,7 +200,8 @@ def photograph(
     yaw, pitch, roll = occasion.head_angles_deg
     rotation = rotation_y(yaw) @ rotation_x(pitch) @ rotation_z(roll)
     valence, units = EMOTIONS[occasion.emotion]
-    pose = actor.look(rotation, occasion.gaze_deg, occasion.light, _weights(units, occasion.strength))
+    expression = _weights(units, occasion.strength)
+    pose = actor.look(rotation, occasion.gaze_deg, occasion.light, expression)
     rng = np.random.default_rng(occasion.seed)
     light = Lighting(occasion.seed, occasion.light, "urban", camera_mm=CAMERA.position_mm).at(float(rng.uniform(0, 60)))
     renderer.load("face", actor.likeness(occasion.light == "infrared"))
@@ -218,7 +217,7 @@ def photograph(
     row = {
         **labels.gaze_row(pose.face, pose.target_mm, CAMERA),
         **head,
-        **labels.lids_row(pose.face, actor.normal_opening_mm(), 0.0),
+        **labels.lids_row(pose.face, actor.normal_opening_mm(), expression.get("jawOpen", 0.0)),
         **labels.person_row(actor.person, occasion.light, occasion.emotion, occasion.strength * valence),
         "pose": labels.pose_bin(head),
     }
@@ -228,7 +227,7 @@ def photograph(
 def altered(person: Person, feature: str, rng: np.random.Generator) -> Person:
     """The person with one feature of somebody else in whom it is another; make-up is put on or taken off."""
     while True:
-        other = person_of(int(rng.integers(STRANGERS, 2 * STRANGERS)))
+        other = person_of(STRANGER_SEED + int(rng.integers(2**40)))
         if feature == "make_up":
             return replace(person, make_up=0.0 if person.make_up > 0.3 else 0.9, lip_rgb=other.lip_rgb)
         if features(other, feature) != features(person, feature):
