@@ -157,8 +157,12 @@ def synth(
     else:
         _refuse(context, ("duration", "rate", "style", "recurring", "light", "masks"), "does not go with --stills")
         plan = StillsPlan(sessions, seed, stills, people, each)
-    with frame_bar("sessions") as bar:
-        outcome = render_set(plan, out, len(os.sched_getaffinity(0)) if workers is None else workers, bar)
+    try:
+        with frame_bar("sessions") as bar:
+            outcome = render_set(plan, out, len(os.sched_getaffinity(0)) if workers is None else workers, bar)
+    except KeyboardInterrupt:
+        print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
     print(f"{out}: {sessions} sessions, {outcome.sessions} new; {outcome.text()}")
 
 

@@ -12,16 +12,15 @@ from dashgaze.errors import DashgazeError
 from dashgaze.geometry import angle_between_deg, rays_from_angles, rotation_x, rotation_y, rotation_z
 from dashgaze.training.synth import assets
 from dashgaze.training.synth.body import (
-    GLOBE_MM,
     Body,
-    HandTarget,
     Posture,
     lid_map,
     mean_person,
     surface_mm,
     topology,
 )
-from dashgaze.training.synth.records import LEFT, RIGHT, Mesh, Person
+from dashgaze.training.synth.eyes import CORNEA_APEX_MM, GLOBE_RADIUS_MM
+from dashgaze.training.synth.records import LEFT, RIGHT, Mesh, Person, Wrist
 
 Floats = NDArray[np.float64]
 
@@ -113,6 +112,11 @@ def test_lids_open_as_far_as_the_person_says(who: int) -> None:
         assert lower[:, 1].max() == pytest.approx(wanted[1], abs=0.6)
 
 
+def test_the_lids_ride_over_the_cornea_that_is_drawn() -> None:
+    ahead, aside = surface_mm(np.eye(3)[[2, 0]], np.eye(3)[2])
+    assert (ahead, aside) == pytest.approx((CORNEA_APEX_MM, GLOBE_RADIUS_MM))
+
+
 def test_lids_follow_the_eye_down_and_up() -> None:
     heights = [
         body_of(0).pose(Posture(eye_elevation_deg=(e, e))).lid_margins_mm[..., 1].mean(axis=-1) for e in (-25, 0, 20)
@@ -138,7 +142,7 @@ def test_lid_edges_touch_the_eye_and_never_enter_it(who: int, closure: float) ->
             distance = np.linalg.norm(edge, axis=1)
             clear = distance - surface_mm(edge / distance[:, None], gaze)
             assert clear.min() > -0.05
-            before = np.abs(edge[:, 0]) < 0.6 * GLOBE_MM
+            before = np.abs(edge[:, 0]) < 0.6 * GLOBE_RADIUS_MM
             assert clear[before].max() < (0.8 if closure == 0 else 3)  # lids thicken where they meet
 
 
@@ -159,27 +163,21 @@ def test_eyes_and_head_are_exactly_where_the_posture_wants_them(who: int) -> Non
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
 def test_wrists_reach_what_is_within_reach(who: int, side: int) -> None:
     body, outward = body_of(who), (-1 if side == LEFT else 1)
-    fingers, palm = np.array([0.0, -0.3, 1.0]), np.array([-outward, 0.0, 0.1])
-    target = HandTarget.gripping(np.array([outward * 160.0, 390.0, 330.0]), fingers, palm, 0.9)
+    target = Wrist.pointing([outward * 185.0, 412.0, 249.0], [0.0, -0.3, 1.0], [outward, 0.0, -0.1], 0.9)
     hands = (target, None) if side == LEFT else (None, target)
     posture = Posture(hands=hands)
     bone = body._place(posture)[f"wrist.{'LR'[side]}"]
-    assert np.allclose(bone.apply(body._joints[f"wrist.{'LR'[side]}"]), target.wrist_mm, atol=0.5)
-    assert target.rotation is not None
+    assert np.allclose(bone.apply(body._joints[f"wrist.{'LR'[side]}"]), target.position_mm, atol=0.5)
     hand = body._hands[side]
-    assert angle_between_deg(bone.rotation @ hand.frame[:, 2], target.rotation[:, 2]) < 0.1
+    for axis in range(3):
+        assert angle_between_deg(bone.rotation @ hand.frame[:, axis], target.rotation[:, axis]) < 0.1
 
 
 def test_hand_curls_towards_its_palm() -> None:
     body = body_of(0)
-    wrist = HandTarget.gripping(
-        np.array([160.0, 390.0, 330.0]), np.array([0, 0, 1.0]), np.array([0, 1.0, 0]), 0
-    ).wrist_mm
     depths = []
     for curl in (0.0, 0.5, 1.0):
-        posture = Posture(
-            hands=(None, replace(HandTarget.gripping(wrist, np.array([0, 0, 1.0]), np.array([0, 1.0, 0]), curl)))
-        )
+        posture = Posture(hands=(None, Wrist.pointing([160.0, 364.0, 245.0], [0, 0, 1], [0, -1, 0], curl)))
         bones = body._place(posture)
         tip = body._joints["finger3-3.R"]
         depths.append(float(bones["finger3-3.R"].apply(tip)[2] - bones["wrist.R"].apply(body._joints["wrist.R"])[2]))
@@ -187,7 +185,7 @@ def test_hand_curls_towards_its_palm() -> None:
 
 
 def test_out_of_reach_leaves_a_stretched_arm() -> None:
-    far = HandTarget(np.array([300.0, 0.0, 5000.0]))
+    far = Wrist.pointing([300.0, 0.0, 5000.0], [0, 0, 1], [0, -1, 0], 0.3)
     posed = body_of(0).pose(Posture(hands=(None, far)))
     assert np.isfinite(posed.skin.vertices_mm).all()
     assert posed.skin.vertices_mm[:, 2].max() < 1000

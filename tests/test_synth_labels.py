@@ -1,10 +1,15 @@
 """Labels say what the geometry says, and what the label image shows."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
 
-from dashgaze.geometry import FACING, Camera, facing_rotation, unit
+from dashgaze.geometry import FACING, Camera, facing_rotation, rotation_x, rotation_y, rotation_z, unit
 from dashgaze.training.synth import labels
+from dashgaze.training.synth.actors import face_rotation
+from dashgaze.training.synth.body import Body, Posture
 from dashgaze.training.synth.eyes import aim
 from dashgaze.training.synth.labels import Face
 from dashgaze.training.synth.person import person_of
@@ -95,6 +100,57 @@ def test_openness_is_measured_against_the_persons_own_eyes():
         row = labels.lids_row(face(opening_mm=opening_mm), normal, jaw_open=0.0)
         assert row["eye_openness_left_frac"] == pytest.approx(share)
         assert row["eyes_closed"] is closed
+
+
+@cache
+def body_of(seed):
+    return Body(replace(person_of(seed), seed=0))  # one seed, one cut of clothes: the slow part of a body
+
+
+def posed_face(seed, closure, elevation_deg=0.0, head=None):
+    head = np.eye(3) if head is None else head
+    body = body_of(seed)
+    posture = Posture(head, eye_elevation_deg=(elevation_deg,) * 2, lid_closure=(closure,) * 2)
+    rotation = head @ face_rotation(body.rest_mm)
+    return replace(face(), rotation=rotation, lid_margins_mm=body.pose(posture).lid_margins_mm)
+
+
+def openness(seed, closure, elevation_deg=0.0, head=None):
+    normal_mm = labels.lid_openings_mm(posed_face(seed, 0.0))
+    row = labels.lids_row(posed_face(seed, closure, elevation_deg, head), normal_mm, jaw_open=0.0)
+    return row["eye_openness_left_frac"], row["eye_openness_right_frac"], row["eyes_closed"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_openness_of_real_lids_falls_from_one_to_nothing_as_they_close(seed):
+    wide, half, shut = (openness(seed, closure) for closure in (0.0, 0.5, 1.0))
+    assert wide == (1.0, 1.0, False)
+    assert 0.35 < min(half[:2]) <= max(half[:2]) < 0.65
+    assert max(shut[:2]) < 0.05
+    assert shut[2]
+    assert (labels.lid_openings_mm(posed_face(seed, 1.0)) < labels.SHUT_MM).all()
+
+
+@pytest.mark.parametrize("elevation_deg", [-30.0, 15.0])
+def test_closed_lids_are_closed_wherever_eyes_and_head_turn(elevation_deg):
+    head = rotation_y(40) @ rotation_x(-20) @ rotation_z(8)
+    for seed in range(4):
+        left, right, closed = openness(seed, 1.0, elevation_deg, head)
+        assert max(left, right) < 0.05
+        assert closed
+        assert not openness(seed, 0.0, elevation_deg, head)[2]
+        assert openness(seed, 0.0, 0.0, head)[:2] == pytest.approx((1, 1), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_canonical_face_turns_with_the_head_it_is_fitted_to(seed):
+    rest_mm = body_of(seed).rest_mm
+    fitted = face_rotation(rest_mm)
+    assert fitted @ fitted.T == pytest.approx(np.eye(3), abs=1e-9)
+    assert np.linalg.det(fitted) == pytest.approx(1)
+    assert (np.trace(fitted) - 1) / 2 > np.cos(np.radians(10))
+    turn = rotation_y(30) @ rotation_x(-12) @ rotation_z(5)
+    assert face_rotation(rest_mm @ turn.T) == pytest.approx(turn @ fitted, abs=1e-5)
 
 
 def test_an_eye_that_the_label_image_shows_is_visible_and_one_behind_a_hand_is_not():

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from dashgaze.geometry import angles_from_rays
-from dashgaze.training.synth.drives import RoadType
-from dashgaze.training.synth.light import Lighting
-from dashgaze.training.synth.records import Light, LightKind
+from dashgaze.training.synth.light import Lighting, sky_of
+from dashgaze.training.synth.records import Light, LightKind, RoadType, TimeOfDay
 from dashgaze.training.synth.vehicle import Cabin, plan_car
 
 KINDS: tuple[LightKind, ...] = get_args(LightKind)
@@ -104,6 +103,29 @@ def test_infrared_diodes_are_beside_the_camera() -> None:
             assert lamp.rgb[0] > 10 * light.environment_gain / np.pi * 0.3
     with pytest.raises(ValueError, match="camera_mm"):
         Lighting(0, "infrared", "urban")
+
+
+def test_daylight_mixes_weakly_into_infrared() -> None:
+    def infrared(seed: int, time_of_day: TimeOfDay) -> Light:
+        return Lighting(seed, "infrared", "urban", "left", WINDOWS, CAMERA_MM, time_of_day).at(0.0)
+
+    day, night = ([infrared(seed, time) for seed in range(40)] for time in ("day", "night"))
+    outside = np.mean([light.environment_gain for light in day])
+    assert outside > 4 * np.mean([light.environment_gain for light in night])
+    assert outside < 0.3 * np.mean([lighting(seed, "day").at(0.0).environment_gain for seed in range(40)])
+    assert any(max(light.sun_rgb) > 0.1 for light in day)
+    for light in day:
+        assert light.infrared
+        assert light.lamps
+        led_mm = np.linalg.norm(light.lamps[0].position_mm)
+        shine = sum(lamp.rgb[0] for lamp in light.lamps) / (led_mm / 1000) ** 2
+        assert max(light.sun_rgb) < 2.5 * shine
+    assert all(max(light.sun_rgb) == 0 for light in night)
+
+
+def test_clouds_are_the_sky_of_days_alone() -> None:
+    assert [sky_of("day", weather) for weather in ("clear", "cloudy", "rain")] == ["day", "overcast", "overcast"]
+    assert [sky_of(time, "rain") for time in ("dusk", "night")] == ["dusk", "night"]
 
 
 def test_light_depends_on_seed_and_moment_alone() -> None:

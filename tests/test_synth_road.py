@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dashgaze.errors import DashgazeError
-from dashgaze.geometry import Camera, Floats, rotation_x
-from dashgaze.training.synth.records import LightKind
-from dashgaze.training.synth.road import EYE_HEIGHT_M, VANISHING_POINT, Road, RoadRenderer, Weather
-from dashgaze.training.synth.road.course import EgoMotion, RoadType
-from dashgaze.training.synth.road.things import KINDS, MODEL_NAMES, VEHICLES, Traffic
+from dashgaze.geometry import Camera, Floats, rays_from_angles, rotation_x
+from dashgaze.training.synth.records import EYE_HEIGHT_M, RoadType, TimeOfDay, Traffic, Weather
+from dashgaze.training.synth.road import VANISHING_POINT, Road, RoadRenderer
+from dashgaze.training.synth.road.course import EgoMotion
+from dashgaze.training.synth.road.things import KINDS, MODEL_NAMES, VEHICLES
 from dashgaze.zones import HandOfDrive
 
 TIMES = np.arange(0, 60.5, 0.5)
@@ -32,7 +32,7 @@ def drive(
     traffic: Traffic = "moderate",
     *,
     weather: Weather = "clear",
-    kind: LightKind = "day",
+    time_of_day: TimeOfDay = "day",
     speed: Floats | None = None,
     hand: HandOfDrive = "left",
     duration_s: float = 60,
@@ -43,7 +43,7 @@ def drive(
         road_type=road_type,
         weather=weather,
         traffic=traffic,
-        kind=kind,
+        time_of_day=time_of_day,
         speed=(TIMES, speeds),
         hand_of_drive=hand,
         duration_s=duration_s,
@@ -118,17 +118,48 @@ def test_a_ray_to_what_is_salient_hits_it(seed: int, t_s: float, road_type: Road
 @given(seeds, moments, st.floats(-0.6, 0.6), st.floats(0.05, 0.5))
 def test_rays_that_go_down_end_on_the_ground_or_before(seed: int, t_s: float, right: float, down: float) -> None:
     point_mm, object_id, surface = drive(seed).hit(t_s, [100, 50, 0], [right, down, 1])
-    if surface in {"road", "pavement", "verge"}:
+    if surface == "ground":
         assert object_id is None
         assert point_mm[1] == pytest.approx(1000 * EYE_HEIGHT_M)
     else:
         assert point_mm[1] < 1000 * EYE_HEIGHT_M
 
 
-def test_the_ground_right_ahead_is_road_and_far_aside_is_not() -> None:
-    road = drive(3, "rural", "light")
-    assert road.hit(2, np.zeros(3), [0, 1.2, 6])[2] == "road"
-    assert road.hit(2, np.zeros(3), [-9, 1.2, 0.5])[2] != "road"
+def alone(road: Road, model: str) -> tuple[Road, float]:
+    """The road with nothing on it but one such thing, and when that is 15 to 100 m ahead."""
+    road.things = road.things[road.things["model"] == MODEL_NAMES.index(model)]
+    for t_s in np.arange(0.0, 60):
+        scene = road.scene(t_s)
+        near = np.flatnonzero((scene.base_m[:, 2] > 15) & (scene.base_m[:, 2] < 100))
+        if len(near):
+            road.things = road.things[scene.ids[near[:1]] - 1]
+            road._scene = None
+            return road, float(t_s)
+    raise AssertionError(f"no {model}")
+
+
+@pytest.mark.parametrize(
+    ("model", "road_type", "offset_frac", "surface"),
+    [
+        ("gantry", "motorway", (0.1, -0.5, 0), None),  # under the beam
+        ("gantry", "motorway", (0.1, -0.95, 0), "gantry"),
+        ("gantry", "motorway", (0.494, -0.5, 0), "gantry"),
+        ("lamp post", "urban", (-0.46, -0.6, 0), "pole"),
+        ("lamp post", "urban", (0.0, -0.6, 0), None),  # beside the post, under the arm
+        ("lamp post", "urban", (0.0, -0.97, 0), "pole"),
+        ("broadleaf", "rural", (0, -0.7, 0), "tree"),
+        ("broadleaf", "rural", (0, -0.2, 0), "tree"),
+        ("broadleaf", "rural", (0.45, -0.04, 0), None),  # under the crown
+    ],
+)
+def test_one_looks_through_the_holes_of_things(
+    model: str, road_type: RoadType, offset_frac: tuple[float, float, float], surface: str | None
+) -> None:
+    for seed in range(3):
+        road, t_s = alone(drive(seed, road_type, "light"), model)
+        point_m = road.scene(t_s).from_things(np.array([0]), np.array([offset_frac]))[0, 0]
+        seen = road.hit(t_s, np.zeros(3), point_m)[2]
+        assert seen == surface if surface else seen in {"ground", "sky"}
 
 
 def test_a_ray_into_the_sky_ends_a_kilometre_away() -> None:
@@ -143,7 +174,7 @@ def test_a_ray_to_the_vanishing_point_goes_far() -> None:
         road = drive(seed, "motorway", "light")
         point_mm, _, surface = road.hit(10, np.zeros(3), road.far_point(10))
         far += bool(point_mm[2] > 40_000)
-        assert surface not in {"road", "verge"}
+        assert surface != "ground"
     assert far >= 10  # the rest look at the back of a lorry
 
 
@@ -154,7 +185,7 @@ def test_boxes_hold_the_objects_middles_and_lie_in_the_picture(seed: int, t_s: f
     scene = road.scene(t_s)
     sightings = road.objects(t_s, CAMERA, AHEAD, MOUNT)
     for seen in sightings:
-        assert seen.kind in COCO
+        assert seen.kind in {*COCO, "road sign"}
         row = int(np.flatnonzero(scene.ids == seen.object_id)[0])
         x, y = CAMERA.project(scene.centres_m[row] * 1000 - MOUNT)
         assert -0.5 <= seen.object_x0_px < seen.object_x1_px <= 1279.5
@@ -164,6 +195,24 @@ def test_boxes_hold_the_objects_middles_and_lie_in_the_picture(seed: int, t_s: f
             assert seen.object_y0_px <= y <= seen.object_y1_px
     away = [scene.centres_m[np.flatnonzero(scene.ids == seen.object_id)[0], 2] for seen in sightings]
     assert (np.diff(away) > -1e-6).all() if len(away) > 1 else True
+
+
+@pytest.mark.parametrize("road_type", ROAD_TYPES)
+def test_what_one_glances_at_is_an_object_of_the_road_view(road_type: RoadType) -> None:
+    """Unless it is outside of the picture, tiny, or hidden from the camera."""
+    eyes, glances, listed = Camera.from_fov((1280, 720), 120), 0, 0
+    for t_s in range(0, 60, 3):
+        road = drive(2, road_type, "dense")
+        ids = {seen.object_id for seen in road.objects(t_s, eyes, AHEAD, np.zeros(3))}
+        near = [k for k, point in road.salient(t_s)[1:] if np.linalg.norm(point) < 25e3]
+        glances, listed = glances + len(near), listed + len(ids.intersection(near))
+    assert glances > 3
+    assert listed > 0.9 * glances
+
+
+def test_signs_are_objects() -> None:
+    kinds = {s.kind for t in range(0, 60, 3) for s in drive(2, "motorway", "light").objects(t, CAMERA, AHEAD, MOUNT)}
+    assert "road sign" in kinds
 
 
 def test_a_distorted_camera_sees_the_same_objects_elsewhere() -> None:
@@ -230,7 +279,7 @@ def test_a_long_drive_needs_little_memory() -> None:
             road_type=road_type,
             weather="clear",
             traffic="dense",
-            kind="day",
+            time_of_day="day",
             speed=(times, np.full(1200, CRUISE[road_type])),
             hand_of_drive="left",
             duration_s=1200,
@@ -254,11 +303,13 @@ def grey(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     return encoded
 
 
-@pytest.mark.parametrize(("road_type", "kind", "weather"), [("urban", "day", "rain"), ("motorway", "night", "clear")])
+@pytest.mark.parametrize(
+    ("road_type", "time_of_day", "weather"), [("urban", "day", "rain"), ("motorway", "night", "clear")]
+)
 def test_pictures_are_finite_and_the_same_again(
-    renderer: RoadRenderer, road_type: RoadType, kind: LightKind, weather: Weather
+    renderer: RoadRenderer, road_type: RoadType, time_of_day: TimeOfDay, weather: Weather
 ) -> None:
-    road = drive(3, road_type, kind=kind, weather=weather)
+    road = drive(3, road_type, time_of_day=time_of_day, weather=weather)
     first = renderer.render(road, 8, CAMERA, AHEAD, MOUNT)
     assert first.shape == (720, 1280, 3)
     assert first.dtype == np.float32
@@ -269,9 +320,19 @@ def test_pictures_are_finite_and_the_same_again(
 
 
 def test_night_is_darker_than_dusk_and_dusk_than_day(renderer: RoadRenderer) -> None:
-    kinds: tuple[LightKind, ...] = ("night", "dusk", "day")
-    levels = [float(renderer.render(drive(2, "rural", kind=k), 5, CAMERA, AHEAD, MOUNT).mean()) for k in kinds]
+    times: tuple[TimeOfDay, ...] = ("night", "dusk", "day")
+    roads = [drive(2, "rural", time_of_day=time) for time in times]
+    levels = [float(renderer.render(road, 5, CAMERA, AHEAD, MOUNT).mean()) for road in roads]
     assert levels[0] < levels[1] < levels[2]
+
+
+def test_the_sun_stands_where_it_is_said_to(renderer: RoadRenderer) -> None:
+    road = drive(1, "motorway", "light")
+    for azimuth in (-20.0, 20.0):
+        sun = rays_from_angles(azimuth, 12.0)
+        picture = renderer.render(road, 5, CAMERA, AHEAD, MOUNT, sun)
+        row, column = np.unravel_index(picture.sum(axis=2).argmax(), picture.shape[:2])
+        assert (column, row) == pytest.approx(CAMERA.project(sun), abs=35)  # its disc and halo
 
 
 @pytest.mark.parametrize("road_type", ROAD_TYPES)
@@ -290,7 +351,7 @@ def test_features_of_successive_pictures_match(renderer: RoadRenderer, road_type
 
 def test_the_picture_shows_things_where_the_boxes_are(renderer: RoadRenderer) -> None:
     """A picture without traffic differs from one with it inside the boxes, hardly outside of them and their shadows."""
-    road = drive(7, "motorway", "moderate", kind="overcast")
+    road = drive(7, "motorway", "moderate", weather="cloudy")
     picture = renderer.render(road, 12, CAMERA, AHEAD, MOUNT)
     sightings = road.objects(12, CAMERA, AHEAD, MOUNT)
     everything = road.things

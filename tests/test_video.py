@@ -15,7 +15,7 @@ def pictures(count):
 
 
 def write(path, frames, times_s, crf=18):
-    with write_video(path, (160, 90), crf) as video:
+    with write_video(path, (160, 90), 0.25, crf) as video:
         for picture, t_s in zip(frames, times_s, strict=True):
             video.write(picture, t_s)
 
@@ -30,6 +30,12 @@ def test_pictures_and_times_come_back(tmp_path):
         assert video.get(cv2.CAP_PROP_POS_MSEC) == pytest.approx(1000 * t_s, abs=1)
         assert np.abs(read.astype(int) - picture).mean() < 6
     assert not video.read()[0]
+
+
+def test_the_last_frame_lasts_as_long_as_the_others(tmp_path):
+    write(tmp_path / "a.mp4", pictures(4), [0.0, 0.25, 0.5, 0.75])
+    video = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(4)
 
 
 def test_the_same_pictures_give_the_same_bytes(tmp_path):

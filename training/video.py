@@ -24,9 +24,12 @@ class FrameWriter(Protocol):
 
 
 class _H264:
-    def __init__(self, path: Path, container: av.container.OutputContainer, size_px: tuple[int, int], crf: int):
+    def __init__(
+        self, path: Path, container: av.container.OutputContainer, size_px: tuple[int, int], frame_s: float, crf: int
+    ) -> None:
         self._path = path
         self._container = container
+        self._frame_ticks = round(frame_s / _TICK)
         # One thread, because the bytes of a video must not depend on the number of cores.
         self._stream = container.add_stream("libx264", options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
         self._stream.width, self._stream.height = size_px
@@ -44,7 +47,10 @@ class _H264:
         self._guard(self._container.close)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
-        self._guard(lambda: self._container.mux(self._stream.encode(frame)))
+        packets = self._stream.encode(frame)
+        for packet in packets:
+            packet.duration = self._frame_ticks  # or the last frame would have none
+        self._guard(lambda: self._container.mux(packets))
 
     def _guard(self, step: Callable[[], None]) -> None:
         try:
@@ -54,8 +60,8 @@ class _H264:
 
 
 @contextmanager
-def write_video(path: Path, size_px: tuple[int, int], crf: int = 23) -> Iterator[FrameWriter]:
-    """Write a video of `size_px` (width, height, both even).
+def write_video(path: Path, size_px: tuple[int, int], frame_s: float, crf: int = 23) -> Iterator[FrameWriter]:
+    """Write a video of `size_px` (width, height, both even); a frame is shown for `frame_s`, or until the next.
 
     `crf` is x264's quality: 18 looks lossless, 23 is its default, 32 is a cheap dashcam. The file is complete when the
     block ends; after an error what is there cannot be used. Raises DashgazeError if the disk refuses.
@@ -65,7 +71,7 @@ def write_video(path: Path, size_px: tuple[int, int], crf: int = 23) -> Iterator
     except OSError as error:
         raise write_failure(path, error) from error
     try:
-        writer = _H264(path, container, size_px, crf)
+        writer = _H264(path, container, size_px, frame_s, crf)
         yield writer
         writer.finish()
     finally:

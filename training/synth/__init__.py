@@ -6,6 +6,8 @@ surface and optics of people), `light`, `renderer` and `sensor` (the picture), `
 frame by frame), `drives`, `farm` and `stills` (the folders).
 
 Frames and units: the car frame of `docs/architecture.md` (x right, y down, z forward, millimetres, origin midway
-between the driver's eyes in the normal posture). A head that faces straight ahead has the axes of the car, so that the
-head frame is the face frame: x to the driver's right, y down, z out of the face.
+between the driver's eyes in the normal posture). A head that faces straight ahead has the axes of the car. The head
+frame has the axes of the head's mesh: x to the person's own right, y down, z out of the face, origin midway between the
+eyeball centres. The face frame, in which labels give gaze and head pose, has the same origin and the axes of the
+canonical face fitted to the person's head (`actors.face_rotation`), some degrees away.
 """

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from dashgaze.bundle import packaged_bundle
 from dashgaze.device.headpose import CanonicalFace
 from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles, rotation_x, rotation_y, rotation_z
 from dashgaze.training.synth import accessories, assets, hair
-from dashgaze.training.synth.body import Body, HandTarget, PosedBody, Posture
+from dashgaze.training.synth.body import Body, PosedBody, Posture
 from dashgaze.training.synth.drives import RIDER_SEED
 from dashgaze.training.synth.eyes import aim, hippus
 from dashgaze.training.synth.labels import Face, lid_openings_mm
@@ -20,7 +19,7 @@ from dashgaze.training.synth.person import person_of
 from dashgaze.training.synth.records import LEFT, RIGHT, Eye, LightKind, Moment, Person, SkinMaps, Strands
 from dashgaze.training.synth.renderer import Figure, Likeness
 from dashgaze.training.synth.skin import skin_maps, uv_of
-from dashgaze.training.synth.vehicle import Cabin, Seat, Wrist
+from dashgaze.training.synth.vehicle import Cabin, Seat
 
 LUMINANCE_CD_M2: dict[LightKind, float] = {"day": 300, "overcast": 120, "dusk": 12, "night": 1.5, "infrared": 0.8}
 """What pupils adapt to."""
@@ -28,6 +27,15 @@ FACE_MM = np.array([[-75.0, -62.0, -45.0], [75.0, 118.0, 60.0]])
 """Of the mean head: what counts as face."""
 FACE_STEP = 7
 """Every so many-th of its vertices stands for the face."""
+RIDER_CLOTHES = (
+    (0.02, 0.03, 0.08),
+    (0.03, 0.03, 0.03),
+    (0.25, 0.27, 0.3),
+    (0.12, 0.02, 0.03),
+    (0.03, 0.1, 0.06),
+    (0.09, 0.14, 0.25),
+)
+"""Unlike skin: passengers are seen small, and plain cloth in its colour looks bare."""
 GAZE_FAR_MM = 5000.0
 """How far ahead passengers look."""
 
@@ -105,18 +113,15 @@ class Actor:
         """Pose the driver of a moment."""
         yaw, pitch, roll = moment.head_angles_deg
         rotation = rotation_y(yaw) @ rotation_x(pitch) @ rotation_z(roll)
-        left, right = cabin.hands(moment)
-        return self._pose(
-            rotation,
-            moment.eye_mid_mm,
-            moment.gaze_target_mm,
-            light,
-            t_s,
+        posture = Posture(
+            head_rotation=rotation,
+            eye_mid_mm=moment.eye_mid_mm,
             lid_closure=moment.lid_closure,
             expression=moment.expression_weights,
             jaw_open=moment.jaw_open,
-            hands=(_target(left), _target(right)),
+            hands=cabin.hands(moment),
         )
+        return self._pose(posture, moment.gaze_target_mm, light, t_s)
 
     def sit(self, seat: Seat, t_s: float, light: LightKind) -> Pose:
         """Pose a passenger, who looks about slowly."""
@@ -125,40 +130,31 @@ class Actor:
         sway = np.sin(2 * np.pi * t_s / period_s + phase)
         rotation = rotation_y(seat.yaw_deg + 14 * sway[0]) @ rotation_x(6 * sway[1] - 3) @ rotation_z(3 * sway[2])
         target = seat.eye_mid_mm + rotation @ np.array([0.0, 0.0, GAZE_FAR_MM])
-        return self._pose(rotation, seat.eye_mid_mm, target, light, t_s)
+        return self._pose(Posture(head_rotation=rotation, eye_mid_mm=seat.eye_mid_mm), target, light, t_s)
 
     def look(
         self, rotation: Floats, gaze_deg: tuple[float, float], light: LightKind, expression: Mapping[str, float]
     ) -> Pose:
-        """Pose a person whose eyes are midway at the origin, with the gaze (azimuth, elevation) in the face frame."""
+        """Pose a person whose eyes are midway at the origin, with the gaze (azimuth, elevation) in the head frame."""
         target = rotation @ rays_from_angles(*gaze_deg) * GAZE_FAR_MM
         jaw = expression.get("jawOpen", 0.0)
-        return self._pose(rotation, np.zeros(3), target, light, 0.0, expression=expression, jaw_open=jaw)
+        return self._pose(Posture(head_rotation=rotation, expression=expression, jaw_open=jaw), target, light, 0.0)
 
     def normal_opening_mm(self) -> Floats:
         """How far each eye (2,) is open when it looks straight ahead: what openness is measured against."""
         return lid_openings_mm(self._seen(self.body.pose(Posture())))
 
-    def _pose(
-        self,
-        rotation: Floats,
-        eye_mid_mm: Floats,
-        target_mm: Floats,
-        light: LightKind,
-        t_s: float,
-        **posture: Any,
-    ) -> Pose:
-        person = self.person
-        centres = eye_mid_mm + self.body.eye_centres_mm @ rotation.T
+    def _pose(self, posture: Posture, target_mm: Floats, light: LightKind, t_s: float) -> Pose:
+        """The person in a posture, with the eyes turned to the target, whatever the posture says of them."""
+        person, rotation = self.person, posture.head_rotation
+        centres = posture.eye_mid_mm + self.body.eye_centres_mm @ rotation.T
         eyes = aim(centres, target_mm, rotation, person, LUMINANCE_CD_M2[light], hippus(t_s, person.seed))
         azimuth, elevation = angles_from_rays(np.stack([eye.optical_axis for eye in eyes]) @ rotation)
         body = self.body.pose(
-            Posture(
-                head_rotation=rotation,
-                eye_mid_mm=eye_mid_mm,
+            replace(
+                posture,
                 eye_elevation_deg=(float(elevation[LEFT]), float(elevation[RIGHT])),
                 eye_azimuth_deg=(float(azimuth[LEFT]), float(azimuth[RIGHT])),
-                **posture,
             )
         )
         strands = [hair.lashes(person, body.lid_margins_mm, rotation)]
@@ -198,12 +194,6 @@ def _canonical() -> tuple[Floats, NDArray[np.int32]]:
     return CanonicalFace.from_bundle(packaged_bundle()).vertices_mm, vertices
 
 
-def _target(wrist: Wrist) -> HandTarget:
-    """The body's hands point along z and have their palm along y."""
-    fingers, palm = wrist.rotation[:, 0], -wrist.rotation[:, 1]
-    return HandTarget(wrist.position_mm, np.stack([np.cross(palm, fingers), palm, fingers], axis=1), wrist.curl)
-
-
 def _landmarks(neutral_mm: NDArray[np.float32], lips: NDArray[np.float32]) -> dict[str, int]:
     """Vertices of nose tip and mouth corners: what sticks out most, and the ends of the lips."""
     middle = (np.abs(neutral_mm[:, 0]) < 12) & (neutral_mm[:, 1] > 15) & (neutral_mm[:, 1] < 65)
@@ -218,4 +208,5 @@ def _landmarks(neutral_mm: NDArray[np.float32], lips: NDArray[np.float32]) -> di
 @cache
 def rider(number: int) -> Actor:
     """One of the few people who sit beside drivers."""
-    return Actor(person_of(RIDER_SEED + number), passenger=True)
+    person = replace(person_of(RIDER_SEED + number), clothes_rgb=RIDER_CLOTHES[number])
+    return Actor(person, passenger=True)

@@ -4,10 +4,10 @@ The shape is MakeHuman's (`assets`): a base mesh plus weighted displacements. Th
 Clark's rule, the rest stays as it is. Postures are linear blend skinning over a chain of bones: the neck shares the
 head's rotation, arms reach their wrists by two-bone inverse kinematics, elbows down and outward.
 
-Eyes. MakeHuman's eyeball has a radius of 15 mm, a human one of 12; the globe here (12 mm) touches the front of the old
-one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis; the lids turn
-about that axis and ride over the globe and the bulge of its cornea, so that they keep touching it. The upper lid
-follows the eye up and down by most of its rotation, the lower by less (Becker and Fuchs 1988, Lid-eye coordination
+Eyes. MakeHuman's eyeball has a radius of 15 mm, a human one of 12; the globe here, that of `eyes`, touches the front of
+the old one, and the lids are laid onto it. A lid margin is a curve of angles about the globe's horizontal axis; the
+lids turn about that axis and ride over the globe and the bulge of its cornea, so that they keep touching it. The upper
+lid follows the eye up and down by most of its rotation, the lower by less (Becker and Fuchs 1988, Lid-eye coordination
 during vertical gaze changes).
 
 Frames: the car frame and the head frame of the package; the head frame's origin is midway between the eyeball centres.
@@ -26,22 +26,17 @@ from scipy.spatial.transform import Rotation
 
 from dashgaze.geometry import facing_angles_deg, rays_from_angles, rotation_between, rotation_x, rotation_y, unit
 from dashgaze.training.synth import assets
-from dashgaze.training.synth.records import LEFT, RIGHT, Mesh, Part, Person, Surface
+from dashgaze.training.synth.eyes import CORNEA_CENTRE_MM, CORNEA_RADIUS_MM, GLOBE_RADIUS_MM
+from dashgaze.training.synth.records import LEFT, RIGHT, Mesh, Part, Person, Surface, Wrist
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-FACE_FROM_MESH = np.eye(3)
-"""Turns MakeHuman's upright head into the axes of the face frame. Identity until it is measured against the face mesh
-that the device fits."""
-
 SIDES = ("L", "R")
 """Names of the left and the right side in the assets."""
-GLOBE_MM = 12.0
-CORNEA_MM = 7.8
-CORNEA_APEX_MM = 13.3
-"""Radius of the globe, radius of the cornea, distance of the cornea's apex from the globe's centre."""
+SKIN_MASKS = ("lips", "eyelids", "ears", "inside_mouth")
+"""The assets' masks that the skin keeps."""
 MEAN_SHAPE_YEARS = 40.0
 YOUNG_YEARS, OLD_YEARS = 25.0, 90.0
 """Ages of MakeHuman's adult macro targets."""
@@ -80,7 +75,7 @@ def mean_person() -> Person:
         iris_rgb=(0.2, 0.1, 0.05),
         iris_radius_mm=5.9,
         pupil_mm=3.5,
-        kappa_deg=((5.0, -1.0), (5.0, -1.0)),
+        kappa_deg=((5.0, 1.2), (5.0, 1.2)),
         lid_opening_mm=(4.4, 5.2),
         eyewear="none",
         eyewear_seed=0,
@@ -253,7 +248,7 @@ def topology() -> Topology:
         (body.bone_weights.ravel(), (np.repeat(np.arange(body.vertices), 4), body.bones.ravel())),
         shape=(body.vertices, len(assets.BONES)),
     )
-    masks = {name: np.asarray(means @ mask) for name, mask in body.masks.items()}
+    masks = {name: np.asarray(means @ body.masks[name]) for name in SKIN_MASKS}
     hand = [k for k, bone in enumerate(assets.BONES) if bone.startswith(("wrist", "finger"))]
     masks["hands"] = np.asarray((means @ table[:, hand]).sum(axis=1), np.float32).ravel()
     masks["ao"] = np.asarray(means @ body.occlusion)
@@ -392,11 +387,10 @@ def _smoothstep(x: Floats) -> Floats:
 
 def surface_mm(directions: Floats, gaze: Floats) -> Floats:
     """Distance from the globe's centre to the eye's surface, cornea included, along unit directions (..., 3)."""
-    behind = CORNEA_APEX_MM - CORNEA_MM
     cosine = directions @ gaze
-    inside = CORNEA_MM**2 - behind**2 * (1 - cosine**2)
-    cornea = np.where(inside > 0, behind * cosine + np.sqrt(np.maximum(inside, 0)), 0)
-    return np.maximum(cornea, GLOBE_MM)
+    inside = CORNEA_RADIUS_MM**2 - CORNEA_CENTRE_MM**2 * (1 - cosine**2)
+    cornea = np.where(inside > 0, CORNEA_CENTRE_MM * cosine + np.sqrt(np.maximum(inside, 0)), 0)
+    return np.maximum(cornea, GLOBE_RADIUS_MM)
 
 
 def laid_on_globe(skin_mm: Floats, centre_mm: Floats, eye: int) -> Floats:
@@ -408,7 +402,7 @@ def laid_on_globe(skin_mm: Floats, centre_mm: Floats, eye: int) -> Floats:
     for side, (factor, least, most) in ((~outer, INNER_REACH_MM), (outer, OUTER_REACH_MM)):
         reach = np.abs(edge[side, 0]).max()
         target[side, 0] *= np.clip(factor * reach, least, most) / reach
-    radius = np.full(len(edge), GLOBE_MM)
+    radius = np.full(len(edge), GLOBE_RADIUS_MM)
     for _ in range(3):  # the cornea stands out where the ray is steep: a fixed point, reached at once
         ahead = (radius + CONTACT_MM) ** 2 - target[:, 0] ** 2 - target[:, 1] ** 2
         floor = CORNER_DEPTH_MM**2
@@ -518,7 +512,7 @@ def _head_frame(shape_dm: Floats, scale: float = 1.0) -> tuple[Floats, Floats, F
     """Refined skin, points and base vertices in mm, in the axes of the head, midway between MakeHuman's eyeballs."""
     body = assets.load()
     eyes = shape_dm[[body.point("eye:left"), body.point("eye:right")]]
-    mm = (shape_dm - eyes.mean(axis=0)) * (np.array([-100.0, -100.0, 100.0]) * scale) @ FACE_FROM_MESH.T
+    mm = (shape_dm - eyes.mean(axis=0)) * (np.array([-100.0, -100.0, 100.0]) * scale)
     base, points = mm[: body.vertices], mm[body.vertices :]
     return topology().refine @ base, points, base
 
@@ -548,7 +542,7 @@ def _globe_centres(skin_mm: Floats, points_mm: Floats, ipd_mm: float) -> Floats:
     for eye in (LEFT, RIGHT):
         edge = skin_mm[lid_map(eye).contact] - centres[eye]
         middle = edge[np.abs(edge[:, 0]) < 5]
-        radius = GLOBE_MM + CONTACT_MM
+        radius = GLOBE_RADIUS_MM + CONTACT_MM
         centres[eye, 2] += np.mean(middle[:, 2] - np.sqrt(radius**2 - (middle[:, :2] ** 2).sum(axis=1)))
     apart = centres[LEFT] - centres[RIGHT]
     wanted = apart * (ipd_mm / np.linalg.norm(apart))
@@ -610,7 +604,7 @@ def _unit_displacement(name: str) -> tuple[Ints, Floats32, Ints, Floats32]:
     target = body.targets[f"units/{name}"]
     dense = np.zeros((body.vertices, 3), np.float32)
     real = target.rows < body.vertices
-    dense[target.rows[real]] = target.delta_dm[real] * np.array([-100, -100, 100]) @ FACE_FROM_MESH.T
+    dense[target.rows[real]] = target.delta_dm[real] * np.array([-100, -100, 100])
     skin, mouth = topology().refine @ dense, _mouth().refine @ dense
     keep = np.ones(len(skin), np.float32)
     for eye in (LEFT, RIGHT):
@@ -927,28 +921,6 @@ LAP_MM = (95.0, -70.0, 270.0)
 KNUCKLES_DEG, MIDDLE_DEG, TIP_DEG = (-8.0, 78.0), (-8.0, 92.0), (-4.0, 60.0)
 """Bend of a finger's joints, flat and curled."""
 THUMB_DEG = ((0.0, 22.0), (-5.0, 32.0), (-8.0, 48.0))
-PALM_MM = (0.0, 26.0, 85.0)
-"""From the wrist to what is gripped, in the hand's frame."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HandTarget:
-    """Where a wrist goes. The hand's frame: z from the wrist to the fingers, y out of the palm, x = y cross z."""
-
-    wrist_mm: Floats
-    """(3,) car frame"""
-    rotation: Floats | None = None
-    """(3, 3) car from hand; None leaves the hand in line with the forearm."""
-    curl: float = 0.3
-    """0 flat, 1 a fist or around a rim."""
-
-    @classmethod
-    def gripping(cls, point_mm: Floats, fingers: Floats, palm: Floats, curl: float) -> "HandTarget":
-        """A hand with `point_mm` in its palm, the fingers towards `fingers`, the palm facing `palm`."""
-        y = unit(palm)
-        x = unit(np.cross(y, fingers))
-        rotation = np.stack([x, y, np.cross(x, y)], axis=1)
-        return cls(np.asarray(point_mm) - rotation @ np.array(PALM_MM), rotation, curl)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -967,7 +939,7 @@ class Posture:
     expression: Mapping[str, float] = field(default_factory=dict)
     """Face units and their weights. Of those that move the lids only eyeWide and eyeSquint count."""
     jaw_open: float = 0.0
-    hands: tuple[HandTarget | None, HandTarget | None] = (None, None)
+    hands: tuple[Wrist | None, Wrist | None] = (None, None)
     """Left and right; None rests the hand in the lap."""
 
 
@@ -997,7 +969,7 @@ class Body:
     triangles: Ints
     """(m, 3) of the skin that clothes leave bare"""
     masks: dict[str, Floats32]
-    """(n,) from 0 to 1: lips, eyelids, ears, inside_mouth, fingernails, hands, clothes, conjunctiva, and ao, the share
+    """(n,) from 0 to 1: lips, eyelids, ears, inside_mouth, hands, clothes, conjunctiva, and ao, the share
     of its surroundings that the skin sees"""
     rest_mm: Floats32
     """(n, 3) this person's skin at rest, head frame"""
@@ -1106,7 +1078,7 @@ class Body:
         self,
         torso: Floats,
         head: Floats,
-        hands: tuple[HandTarget | None, HandTarget | None],
+        hands: tuple[Wrist | None, Wrist | None],
         mid: Floats | None = None,
     ) -> "dict[str, _Bone]":
         """The chain from the hips up, shifted so that the eyes' midpoint is at `mid` (left alone if None), and arms."""
@@ -1126,22 +1098,20 @@ class Body:
                 bones |= self._arm(side, bones["spine01"], target or self._in_lap(side, bones["root"]), hand)
         return bones
 
-    def _in_lap(self, side: int, root: "_Bone") -> HandTarget:
+    def _in_lap(self, side: int, root: "_Bone") -> Wrist:
         outward = -1 if side == LEFT else 1
         hips = root.apply(self._joints["root"])
         wrist = hips + self._scale * np.array([outward * LAP_MM[0], LAP_MM[1], LAP_MM[2]])
-        fingers, palm = np.array([-0.35 * outward, 0.25, 1.0]), np.array([-0.3 * outward, 1.0, 0.0])
-        aligned = HandTarget.gripping(wrist, fingers, palm, 0.35)
-        return HandTarget(wrist, aligned.rotation, 0.35)
+        return Wrist.pointing(wrist, [-0.25 * outward, -0.075, 1.0], [0.3 * outward, -1.0, 0.0], 0.35)
 
-    def _arm(self, side: int, chest: "_Bone", target: HandTarget, hand: "_Hand") -> "dict[str, _Bone]":
+    def _arm(self, side: int, chest: "_Bone", target: Wrist, hand: "_Hand") -> "dict[str, _Bone]":
         """Clavicle to finger tips of one arm: two-bone inverse kinematics."""
         name, joints = SIDES[side], self._joints
         clavicle, shoulder, elbow, wrist = (
             joints[f"{bone}.{name}"] for bone in ("clavicle", "upperarm01", "lowerarm01", "wrist")
         )
         upper, fore = float(np.linalg.norm(elbow - shoulder)), float(np.linalg.norm(wrist - elbow))
-        goal = np.asarray(target.wrist_mm, dtype=np.float64)
+        goal = np.asarray(target.position_mm, dtype=np.float64)
         girdle = chest.joined(clavicle, _shrug(chest, clavicle, shoulder, goal, upper + fore) @ chest.rotation)
         start = girdle.apply(shoulder)
         outward = np.array([-1 if side == LEFT else 1, 1, 1])
@@ -1153,7 +1123,7 @@ class Body:
         frames = _arm_frames(start, bent, end)
         upperarm = girdle.joined(shoulder, frames[0] @ np.diag([stretch, 1, 1]) @ rest[0].T)
         forearm = frames[1] @ rest[1].T
-        rotation = forearm if target.rotation is None else target.rotation @ hand.frame.T
+        rotation = target.rotation @ hand.frame.T
         along = unit(wrist - elbow)
         twist = _twist(forearm.T @ rotation, along)
         bones = {f"clavicle.{name}": girdle, f"shoulder01.{name}": girdle, f"upperarm01.{name}": upperarm}
@@ -1190,10 +1160,10 @@ class _Hand:
         along = bone["finger3-1"] - bone["wrist"]
         across = bone["finger2-1"] - bone["finger5-1"]
         across = across if side == "L" else -across
-        z = unit(along)
-        y = unit(np.cross(z, across))
-        self.frame = np.stack([np.cross(y, z), y, z], axis=1)
-        """(3, 3) head frame at rest from the hand's frame"""
+        ahead = unit(along)
+        palm = unit(np.cross(ahead, across))
+        self.frame = np.stack([ahead, -palm, np.cross(palm, ahead)], axis=1)
+        """(3, 3) head frame at rest from the hand's frame, that of `Wrist`"""
         self._joints = bone
         self._axes: dict[str, Floats] = {}
         for finger in range(1, 6):
@@ -1201,7 +1171,7 @@ class _Hand:
             chain = [bone[f"finger{finger}-{k}"] for k in (1, 2, 3)] + [tip]
             for k in range(3):
                 way = unit(chain[k + 1] - chain[k])
-                inward = y if finger > 1 else unit(y + unit(bone["finger5-1"] - bone["finger2-1"]) + 0.3 * z)
+                inward = palm if finger > 1 else unit(palm + unit(bone["finger5-1"] - bone["finger2-1"]) + 0.3 * ahead)
                 self._axes[f"finger{finger}-{k + 1}"] = unit(np.cross(way, inward))
 
     def fingers(self, wrist: _Bone, curl: float) -> dict[str, _Bone]:

@@ -12,13 +12,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from dashgaze.errors import InputError
-from dashgaze.training.synth.records import LightKind, Mount
+from dashgaze.training.synth.records import LightKind, Mount, RoadType, TimeOfDay, Traffic, Weather
 from dashgaze.zones import HandOfDrive
 
-Weather = Literal["clear", "cloudy", "rain"]
-Traffic = Literal["light", "moderate", "dense"]
-RoadType = Literal["urban", "rural", "motorway"]
-TimeOfDay = Literal["day", "dusk", "night"]
 Style = Literal["attentive", "ordinary", "drowsy", "distraction_demo"]
 Choice = TypeVar("Choice", bound=str)
 
@@ -146,7 +142,7 @@ def check_limits(limits: Mapping[str, tuple[float, float, float]]) -> None:
     """Raise InputError for the first option whose value lies outside its lowest and highest."""
     for option, (value, low, high) in limits.items():
         if not low <= value <= high:
-            raise InputError(option, f"is {value:g}", f"use {low:g} to {high:g}")
+            raise InputError(option, f"is {value}", f"use {low} to {high}")
 
 
 def seed_of(set_seed: int, driver: int) -> int:

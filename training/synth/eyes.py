@@ -72,7 +72,8 @@ def aim(
 ) -> tuple[Eye, Eye]:
     """Left and right eye that look at a target (3,) from their rotation centres (2, 3), all in the car frame.
 
-    `head_rotation` (3, 3) is R_car_face. Raises ValueError for a target that is not finite or lies inside an eye.
+    `head_rotation` (3, 3) is R_car_head, the head's mesh in the car. Raises ValueError for a target that is not finite
+    or lies inside an eye.
     """
     centres, target = np.asarray(centres_mm, dtype=float), np.asarray(target_mm, dtype=float)
     distances_mm = np.linalg.norm(target - centres, axis=1)
@@ -111,7 +112,7 @@ def _eye_in_head(visual: Floats, kappa_deg: tuple[float, float], side: int) -> F
 
 
 def eye_in_head_angles_deg(eye: Eye, head_rotation: Floats) -> tuple[float, float]:
-    """How far the eye is turned in the head: azimuth and elevation of its visual axis in the face frame."""
+    """How far the eye is turned in the head: azimuth and elevation of its visual axis in the head frame."""
     azimuth, elevation = angles_from_rays(head_rotation.T @ eye.visual_axis)
     return float(azimuth), float(elevation)
 

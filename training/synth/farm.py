@@ -4,9 +4,11 @@
 goes on where an earlier one ended, however it ended, and may make the set larger.
 """
 
+import fcntl
 import multiprocessing
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +103,25 @@ def render_set(plan: Plan, out: Path, workers: int, progress: Progress) -> Outco
     plan.check()
     check_limits({"--workers": (workers, 1, 1024)})
     _open_set(plan, out)
+    with _alone(out):
+        return _render_missing(plan, out, workers, progress)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a set while this one renders it. Raises InputError."""
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        remedy = "wait until it is done, or choose another folder"
+        raise InputError(str(out), "is being rendered by another run", remedy) from None
+    finally:
+        os.close(folder)
+
+
+def _render_missing(plan: Plan, out: Path, workers: int, progress: Progress) -> Outcome:
     places = [out / f"{number:05d}" for number in range(plan.sessions)]
     missing = [number for number, place in enumerate(places) if not place.exists()]
     frames = sum(plan.frames(number) for number in missing)
@@ -166,6 +187,10 @@ def _workers(count: int, progress: Progress) -> Iterator[ProcessPoolExecutor]:
     try:
         with _one_thread_each():
             yield pool
+    except KeyboardInterrupt:  # sessions in work take a minute: their folders are removed when the set is resumed
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
     except BrokenProcessPool:
         remedy = "run it again, with fewer --workers"
         raise DashgazeError("a worker", "was killed, perhaps for want of memory", remedy) from None
@@ -198,6 +223,7 @@ def _one_thread_each() -> Iterator[None]:
 def _start_worker(ticks: "Queue[int]") -> None:
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     global _ticks
     _ticks = ticks
     cv2.setNumThreads(1)

@@ -29,7 +29,7 @@ from dashgaze.training.synth.actors import Actor, Pose, dressed, rider
 from dashgaze.training.synth.behaviour import STYLES, Behaviour, speed_profile
 from dashgaze.training.synth.drives import DrivePlan
 from dashgaze.training.synth.labels import Face, Row
-from dashgaze.training.synth.light import Lighting
+from dashgaze.training.synth.light import Lighting, sky_of
 from dashgaze.training.synth.person import person_of
 from dashgaze.training.synth.records import Moment, Person
 from dashgaze.training.synth.renderer import Renderer, Scene, View
@@ -88,7 +88,7 @@ class Film:
             road_type=plan.road_type,
             weather=plan.weather,
             traffic=plan.traffic,
-            kind=plan.light,
+            time_of_day=plan.time_of_day,
             speed=speed,
             hand_of_drive=plan.hand_of_drive,
             duration_s=plan.duration_s,
@@ -112,9 +112,11 @@ class Film:
             plan.hand_of_drive,
             self.cabin.windows,
             self.rig.driver.position_mm,
+            plan.time_of_day,
+            plan.weather,
         )
         self._sensor = plan_sensor(rng, self.rig.device, plan.light)
-        self._road_sensor = plan_sensor(rng, self.rig.device, "night" if plan.light == "infrared" else plan.light)
+        self._road_sensor = plan_sensor(rng, self.rig.device, sky_of(plan.time_of_day, plan.weather))
         self.crf = int(rng.integers(*CRF[self.rig.device], endpoint=True))
         self._noise = np.random.default_rng([plan.seed, 3])
         self._zones = ZoneMap.for_vehicle(plan.hand_of_drive)
@@ -171,7 +173,10 @@ class Film:
         exposure = self._sensor.expose(picture.radiance, exposures[0], t_s, face_box)
         driver = self._sensor.develop(picture.radiance, self._pinhole, rig.driver.camera, exposure, self._noise)
         parts = develop_parts(picture.parts, self._pinhole, rig.driver.camera)
-        radiance = road_renderer.render(self.road, t_s, self._road_pinhole, rig.road.rotation, rig.road.position_mm)
+        sun = None if plan.time_of_day == "night" else light.sun_direction
+        radiance = road_renderer.render(
+            self.road, t_s, self._road_pinhole, rig.road.rotation, rig.road.position_mm, sun
+        )
         road_exposure = self._road_sensor.expose(radiance, exposures[1], t_s)
         road = self._road_sensor.develop(radiance, self._road_pinhole, rig.road.camera, road_exposure, self._noise)
         frame, truth = self._truth(number, t_s, moment, posed, parts)
@@ -350,7 +355,9 @@ def write_drive(plan: DrivePlan, path: Path, masks: bool, tick: Callable[[], Non
     film = Film(plan)
     with write_session(path) as session, ExitStack() as videos:
         writers = {
-            name: videos.enter_context(write_video(session.folder / f"{name}.mp4", camera.size_px, film.crf))
+            name: videos.enter_context(
+                write_video(session.folder / f"{name}.mp4", camera.size_px, 1 / plan.rate_hz, film.crf)
+            )
             for name, camera in (("driver", film.rig.driver.camera), ("road", film.rig.road.camera))
         }
         frames: list[Row] = []

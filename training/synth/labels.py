@@ -20,6 +20,8 @@ CLOSED_FRAC = 0.2
 """PERCLOS: an eye that is at least 80 % closed."""
 SHUT_MM = 0.5
 """A smaller opening shows no eye."""
+MIDDLE_FROM = 0.2
+"""Share of a lid margin at either corner that says nothing of the opening: there the lids' own thickness does."""
 FACE_PARTS = (Part.SKIN, Part.LEFT_EYE, Part.RIGHT_EYE)
 POSE_BIN_DEG = 15.0
 """Half the width of the middle bin of yaw; half of it for pitch."""
@@ -99,7 +101,11 @@ def boxes_row(face: Face, view: PlacedCamera) -> Row:
 
 
 def lids_row(face: Face, normal_opening_mm: Floats, jaw_open: float) -> Row:
-    """How far each eye is open against this person's own normal (2,)."""
+    """How far each eye is open against this person's own normal (2,): 1 as open as that, 0 shut.
+
+    `eyes_closed`: the mean of both eyes' openness is at most `CLOSED_FRAC` in this very frame. The truth has no
+    hysteresis, and counts both eyes whether or not the camera sees them.
+    """
     openness = np.clip(lid_openings_mm(face) / normal_opening_mm, 0, None)
     return {
         "eye_openness_left_frac": float(openness[LEFT]),
@@ -110,9 +116,10 @@ def lids_row(face: Face, normal_opening_mm: Floats, jaw_open: float) -> Row:
 
 
 def lid_openings_mm(face: Face) -> Floats:
-    """Largest distance (2,) between the lids of each eye."""
-    upper, lower = face.lid_margins_mm[:, 0], face.lid_margins_mm[:, 1]
-    return np.asarray(np.linalg.norm(upper - lower, axis=-1).max(axis=-1))
+    """How high the upper lid (2,) of each eye stands above the lower in the face, at most; 0 where they overlap."""
+    heights = (face.lid_margins_mm[:, 0] - face.lid_margins_mm[:, 1]) @ -face.rotation[:, 1]  # the face's y is down
+    corner = round(MIDDLE_FROM * heights.shape[1])
+    return np.asarray(np.clip(heights[:, corner:-corner].max(axis=1), 0, None))
 
 
 def eyes_row(face: Face, eyes: tuple[Eye, Eye], view: PlacedCamera, parts: NDArray[np.uint8]) -> Row:

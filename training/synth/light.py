@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dashgaze.geometry import Floats, rays_from_angles, unit
-from dashgaze.training.synth.drives import RoadType
-from dashgaze.training.synth.records import Lamp, Light, LightKind, Rgb, Vector
+from dashgaze.training.synth.records import Lamp, Light, LightKind, Rgb, RoadType, Sky, TimeOfDay, Vector, Weather
 from dashgaze.zones import HandOfDrive
 
 SPEED_MPS: dict[RoadType, float] = {"urban": 10.0, "rural": 20.0, "motorway": 31.0}
@@ -27,13 +26,15 @@ LAMP_HEIGHT_M = 7.5
 CARS_PER_M: dict[RoadType, float] = {"urban": 1 / 90, "rural": 1 / 400, "motorway": 1 / 250}
 """Oncoming cars on the road ahead."""
 SIGHT_M = 120.0
-SKIES: dict[LightKind, dict[str, float]] = {
+SKIES: dict[Sky, dict[str, float]] = {
     "day": {"city": 0.36, "forest": 0.34, "sunrise": 0.2, "courtyard": 0.1},
     "overcast": {"city": 0.52, "forest": 0.32, "courtyard": 0.16},
     "dusk": {"sunset": 0.7, "sunrise": 0.2, "city": 0.1},
     "night": {"night": 0.9, "interior": 0.06, "studio": 0.04},  # the last two: car parks and tunnels
-    "infrared": {"night": 0.8, "city": 0.1, "forest": 0.1},
 }
+DAYLIGHT_THROUGH_FILTER = (0.03, 0.3)
+"""Share of daylight, from and to, that infrared cameras let through: a 940 nm band, in which the air absorbs, and a
+shutter that is open as long as the diodes flash."""
 SUN_AT_DEG: dict[str, tuple[float, float]] = {
     "city": (36.0, 48.0),
     "courtyard": (-43.0, 30.0),
@@ -81,11 +82,14 @@ class Lighting:
         hand_of_drive: HandOfDrive = "left",
         windows_mm: ArrayLike | None = None,
         camera_mm: ArrayLike | None = None,
+        time_of_day: TimeOfDay = "night",
+        weather: Weather = "clear",
     ) -> None:
         """Plan a drive's light.
 
         `windows_mm` (n, 4, 3) are the openings that lamps outside shine through (None: no roof); `camera_mm` (3,) is
-        the driver camera with the infrared LEDs beside it, in the car frame.
+        the driver camera with the infrared LEDs beside it, in the car frame. `time_of_day` and `weather` say what mixes
+        with the LEDs; every other kind of light is itself the sky's.
         """
         if kind not in get_args(LightKind):
             raise ValueError(f"unknown light {kind!r}")
@@ -95,7 +99,8 @@ class Lighting:
         self._oncoming_side = -1.0 if hand_of_drive == "left" else 1.0
         self._windows = None if windows_mm is None else _frames(np.asarray(windows_mm, dtype=float))
         self._noise = rng.random(_NOISE)
-        self._plan = _plan(rng, kind, road_type, self._windows)
+        sky = sky_of(time_of_day, weather) if kind == "infrared" else kind
+        self._plan = _plan(rng, sky, road_type, self._windows, filtered=kind == "infrared")
         self._leds = _leds(rng, camera_mm) if kind == "infrared" else ()
         count = rng.poisson(CARS_PER_M[road_type] * 4000)
         self._cars_m = rng.uniform(0, 4000, count)  # places on a stretch that repeats, met at twice the speed
@@ -172,30 +177,39 @@ class Lighting:
         return lamps
 
 
-def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, windows: Floats | None) -> _Plan:
-    names = SKIES[kind]
+def sky_of(time_of_day: TimeOfDay, weather: Weather) -> Sky:
+    """The sky of a time of day; night and dusk are what they are in any weather."""
+    return "overcast" if time_of_day == "day" and weather != "clear" else time_of_day
+
+
+def _plan(rng: np.random.Generator, sky: Sky, road_type: RoadType, windows: Floats | None, *, filtered: bool) -> _Plan:
+    """Draw a drive's light under a sky; `filtered` for a camera that sees infrared alone."""
+    names = SKIES[sky]
     environment = str(rng.choice(list(names), p=list(names.values())))
-    gain = {
-        "day": rng.uniform(0.8, 1.3),
-        "overcast": rng.uniform(0.5, 1.2),
-        "dusk": rng.uniform(0.12, 0.45),
-        "night": rng.uniform(0.004, 0.02) if environment == "night" else rng.uniform(0.02, 0.1),
-        "infrared": rng.uniform(0.004, 0.05) if environment == "night" else rng.uniform(0.05, 0.3),
-    }[kind]
+    through = float(np.exp(rng.uniform(*np.log(DAYLIGHT_THROUGH_FILTER)))) if filtered and sky != "night" else 1.0
+    gain = (
+        through
+        * {
+            "day": rng.uniform(0.8, 1.3),
+            "overcast": rng.uniform(0.5, 1.2),
+            "dusk": rng.uniform(0.12, 0.45),
+            "night": rng.uniform(0.004, 0.02) if environment == "night" else rng.uniform(0.02, 0.1),
+        }[sky]
+    )
     azimuth, elevation, yaw = _sun_place(rng, environment, windows)
     strength = (
         np.pi
+        * through
         * {
             "day": float(np.clip(rng.lognormal(0.75, 0.55), 0.6, 6.0)),
             "overcast": rng.uniform(0.0, 0.25),
             "dusk": rng.uniform(0.0, 0.7) if environment in SUN_AT_DEG else 0.0,
             "night": 0.0,
-            "infrared": rng.uniform(0.0, 0.25) if environment != "night" and rng.random() < 0.5 else 0.0,
-        }[kind]
+        }[sky]
     )
-    has_lamps = kind == "night" and rng.random() < LAMPS_SHARE[road_type]
+    has_lamps = sky == "night" and not filtered and rng.random() < LAMPS_SHARE[road_type]
     lamp_colour = SODIUM if rng.random() < 0.45 else LED
-    glow = {"night": rng.uniform(0.004, 0.03), "dusk": rng.uniform(0.0, 0.02)}.get(kind, 0.0)
+    glow = {"night": rng.uniform(0.004, 0.03), "dusk": rng.uniform(0.0, 0.02)}.get(sky, 0.0)
     return _Plan(
         environment=environment,
         yaw_deg=yaw,
@@ -206,7 +220,7 @@ def _plan(rng: np.random.Generator, kind: LightKind, road_type: RoadType, window
         trees={"urban": 0.35, "rural": 0.45, "motorway": 0.12}[road_type] * rng.uniform(0.3, 1.6),
         lamp_rgb=_scaled(lamp_colour, float(rng.uniform(50, 180))) if has_lamps else None,
         lamp_side_m=float(rng.uniform(2, 9) * rng.choice([-1, 1])),
-        display=float(glow),
+        display=0.0 if filtered else float(glow),
     )
 
 

@@ -6,9 +6,9 @@ from enum import IntEnum
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from dashgaze.geometry import Floats
+from dashgaze.geometry import Floats, unit
 from dashgaze.zones import HandOfDrive, Zone
 
 Rgb = tuple[float, float, float]
@@ -16,8 +16,19 @@ Rgb = tuple[float, float, float]
 Vector = tuple[float, float, float]
 LEFT, RIGHT = 0, 1
 """Rows of arrays that hold both eyes or hands: the driver's own left and right."""
+EYE_HEIGHT_M = 1.2
+"""Of the driver's eyes above the ground, in a passenger car; the same in `road_common.glsl`."""
+EYE_HEIGHT_M = 1.2
+"""Of the driver's eyes above the road."""
 
+Sky = Literal["day", "overcast", "dusk", "night"]
+"""What is above the car."""
 LightKind = Literal["day", "overcast", "dusk", "night", "infrared"]
+"""In what light the driver camera films: that of the sky, or that of its own diodes, by day or by night."""
+TimeOfDay = Literal["day", "dusk", "night"]
+Weather = Literal["clear", "cloudy", "rain"]
+Traffic = Literal["light", "moderate", "dense"]
+RoadType = Literal["urban", "rural", "motorway"]
 FacialHair = Literal["none", "stubble", "moustache", "goatee", "beard"]
 HairStyle = Literal["bald", "shaved", "short", "medium", "long", "tied"]
 Eyewear = Literal["none", "clear", "tinted", "sunglasses"]
@@ -164,6 +175,26 @@ class Person:
     clothes_rgb: Rgb
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Wrist:
+    """Where a hand is."""
+
+    position_mm: Floats
+    """(3,) of the wrist, car frame."""
+    rotation: Floats
+    """R_car_hand (3, 3): x along the fingers, from the wrist to the middle knuckle; y out of the back of the hand;
+    z = x cross y."""
+    curl: float
+    """0 straight fingers, 1 a fist or around a rim."""
+
+    @classmethod
+    def pointing(cls, position_mm: ArrayLike, fingers: ArrayLike, back: ArrayLike, curl: float) -> "Wrist":
+        """A hand with its fingers along one direction (3,) and its back near another (3,)."""
+        x, near = unit(fingers), np.asarray(back, dtype=float)
+        y = unit(near - x * (x @ near))
+        return cls(np.asarray(position_mm, dtype=float), np.stack([x, y, np.cross(x, y)], axis=1), curl)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the driver does at one instant; `behaviour.Behaviour.at` computes it."""
@@ -176,8 +207,9 @@ class Moment:
     saccade: bool
     fixation_id: int
     head_angles_deg: Vector
-    """Yaw, pitch, roll of the head in the car: R_car_face = Ry(yaw) . Rx(pitch) . Rz(roll); 0 faces ahead, positive to
-    the driver's right, up, and clockwise as the driver sees it."""
+    """Yaw, pitch, roll of the head in the car: R_car_head = Ry(yaw) . Rx(pitch) . Rz(roll); 0 faces ahead, positive to
+    the driver's right, up, and clockwise as the driver sees it. The head is the mesh's (`body`): how the face frame
+    lies in it, `actors.face_rotation` says."""
     eye_mid_mm: Floats
     """(3,) midpoint of the eyeball centres in the car frame: the seat, leaning and the swing of the neck."""
     lid_closure: tuple[float, float]

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dashgaze.geometry import Floats, rotation_x, rotation_y, rotation_z, unit
-from dashgaze.training.synth.records import LEFT, RIGHT, CarPlan, Grip, Mesh, Moment, Part, Rgb, Surface
+from dashgaze.training.synth.behaviour import phone_position_mm
+from dashgaze.training.synth.records import LEFT, RIGHT, CarPlan, Grip, Mesh, Moment, Part, Rgb, Surface, Wrist
 from dashgaze.zones import HandOfDrive, Zone, ZoneMap
 
 Shape = tuple[Floats, NDArray[np.int32]]
@@ -52,7 +53,9 @@ PALM_MM = 14.0
 """From the palm to the middle of the hand."""
 
 BELT_WIDTH_MM = 46.0
-PHONE_MM = (72.0, 150.0, 8.0)
+PHONE_SIZE_MM = (72.0, 150.0, 8.0)
+PHONE_IN_HAND_MM = np.array([KNUCKLE_MM + 15, -PALM_MM - PHONE_SIZE_MM[2] / 2 - 8, 0.0])
+"""Its middle from the wrist, in the hand's frame."""
 
 _TRIMS: tuple[Rgb, ...] = ((0.018, 0.018, 0.019), (0.035, 0.035, 0.036), (0.09, 0.088, 0.085), (0.22, 0.18, 0.135))
 _SEATS: tuple[Rgb, ...] = (
@@ -64,19 +67,6 @@ _SEATS: tuple[Rgb, ...] = (
     (0.05, 0.06, 0.09),
 )
 _LININGS: tuple[Rgb, ...] = ((0.36, 0.35, 0.33), (0.24, 0.235, 0.23), (0.13, 0.13, 0.132), (0.025, 0.025, 0.026))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wrist:
-    """Where a hand is: a target for the body.
-
-    The columns of `rotation` (3, 3, car frame) are the hand's x along the fingers from the wrist to the middle knuckle,
-    y out of the back of the hand, z = x cross y. `curl` is 0 for straight fingers, 1 for a fist.
-    """
-
-    position_mm: Floats
-    rotation: Floats
-    curl: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +110,7 @@ class _Dimensions:
         return cls(
             half_width=half_width,
             half_roof=half_width - rng.normal(150, 12),
-            sill=rng.normal(205, 12),
+            sill=rng.normal(240, 8),
             rail=rng.normal(-178, 10),
             crown=rng.normal(45, 7),
             header=rng.normal(455, 18),
@@ -141,7 +131,7 @@ def plan_car(rng: np.random.Generator, hand_of_drive: HandOfDrive, passengers: S
     """Draw a vehicle; `passengers` are seeds of people, the front passenger first."""
     trim = _TRIMS[rng.choice(len(_TRIMS), p=[0.4, 0.3, 0.18, 0.12])]
     seat = _SEATS[rng.choice(len(_SEATS), p=[0.3, 0.24, 0.2, 0.12, 0.07, 0.07])]
-    forward_mm, down_mm = np.clip(rng.normal(0, [18, 10]), [-36, -20], [36, 20])
+    forward_mm, down_mm = np.clip(rng.normal(0, [12, 6]), [-24, -12], [24, 12])
     return CarPlan(
         seed=int(rng.integers(2**31)),
         hand_of_drive=hand_of_drive,
@@ -184,28 +174,31 @@ class Cabin:
 
     @cached_property
     def static(self) -> tuple[Mesh, ...]:
-        """All that does not move, one mesh per surface."""
+        """All that does not move."""
         size, look = self._size, self._look
         seat, headrest = _front_seat()
         groups: list[tuple[Surface, list[Shape]]] = [
             (look.lining, [_roof(size), *_roof_edges(size), *_visors(size, look.visor_down)]),
             (look.pillars, [*_pillars(size), *_rear_corners(size)]),
-            (
-                look.trim,
-                [_dashboard(size), _binnacle(self._zones), *_console(self._zones), *_floor(size), _shelf(size)],
-            ),
+            (look.trim, [_dashboard(size), *_floor(size), _shelf(size)]),
             (look.doors, [_door(size, side) for side in SIDES]),
             (look.seats, [*_moved((seat,), [2 * MIDDLE_MM, 0, 0]), *_rear_bench(size)]),
             (look.headrests, [*_moved(headrest, [2 * MIDDLE_MM, 0, 0]), *_rear_headrests()]),
-            (look.plastic, [*_mirror_housings(self._zones, size), *_handles(size)]),
-            (look.screens, _screens(self._zones)),
-            (look.glass, _mirror_plates(self._zones)),
+            (look.plastic, _handles(size)),
             (look.metal, _bright_parts(size)),
         ]
-        standing = [self._mesh(shapes, surface, self._offset) for surface, shapes in groups]
-        # The driver's own seat goes with the driver, whatever lies around it.
-        own = [self._mesh([seat], look.seats), self._mesh(headrest, look.headrests)]
-        return tuple(_seamed(mesh) if mesh.surface is look.seats else mesh for mesh in (*standing, *own))
+        # What the zones name stands where they have it, and the driver's own seat goes with the driver.
+        fixed: list[tuple[Surface, list[Shape]]] = [
+            (look.trim, [_binnacle(self._zones), *_console(self._zones)]),
+            (look.plastic, _mirror_housings(self._zones, size)),
+            (look.screens, _screens(self._zones)),
+            (look.glass, _mirror_plates(self._zones)),
+            (look.seats, [seat]),
+            (look.headrests, list(headrest)),
+        ]
+        meshes = [self._mesh(shapes, surface, self._offset) for surface, shapes in groups]
+        meshes += [self._mesh(shapes, surface) for surface, shapes in fixed]
+        return tuple(_seamed(mesh) if mesh.surface is look.seats else mesh for mesh in meshes)
 
     @cached_property
     def windows(self) -> Floats:
@@ -218,8 +211,8 @@ class Cabin:
         quads = [
             [
                 [size.side_x(-1, size.rail) + 25, screen_top, size.header - 40],
-                [size.side_x(-1, size.sill) + 20, screen_low, size.cowl - 190],
-                [size.side_x(1, size.sill) - 20, screen_low, size.cowl - 190],
+                [size.side_x(-1, size.sill) + 20, screen_low, size.cowl - 80],
+                [size.side_x(1, size.sill) - 20, screen_low, size.cowl - 80],
                 [size.side_x(1, size.rail) - 25, screen_top, size.header - 40],
             ],
             *(_side_window(size, side, row) for row in (0, 1) for side in SIDES),
@@ -247,13 +240,12 @@ class Cabin:
 
     # --- what moves ---
 
-    def moving(self, moment: Moment, clothes_mm: ArrayLike | None = None) -> tuple[Mesh, ...]:
+    def moving(self, moment: Moment, clothes_mm: ArrayLike) -> tuple[Mesh, ...]:
         """Steering wheel, seat belt and, where a hand holds it, the phone.
 
-        The belt lies taut over `clothes_mm` (n, 3), the surface of the driver's trunk in the car frame; without it over
-        a trunk of mean size.
+        The belt lies taut over `clothes_mm` (n, 3), the surface of the driver's trunk in the car frame.
         """
-        chest = _trunk(moment.eye_mid_mm) if clothes_mm is None else np.asarray(clothes_mm, dtype=float)
+        chest = np.asarray(clothes_mm, dtype=float)
         meshes = [self._wheel(moment.wheel_angle_deg), self._belt(chest, moment.eye_mid_mm)]
         for side, hand in enumerate(self.hands(moment)):
             origin, _ = moment.grip_blend[side]
@@ -289,8 +281,8 @@ class Cabin:
         side = 1.0 if hand_side == RIGHT else -1.0
         by_grip: dict[Grip, Callable[[], Wrist]] = {
             "wheel": lambda: self._on_wheel(side, wheel_angle_deg),
-            "lap": lambda: _hand([side * 135, 545, 125], [-side * 0.35, 0.12, 1], [side * 0.15, -1, 0], 0.35),
-            "phone": lambda: _holding_phone(side, eyes),
+            "lap": lambda: Wrist.pointing([side * 135, 545, 125], [-side * 0.35, 0.12, 1], [side * 0.15, -1, 0], 0.35),
+            "phone": lambda: self._holding_phone(side),
             "console": lambda: self._at_console(side),
             "face": lambda: _at_face(side, eyes, head),
             "ear": lambda: _at_ear(side, eyes, head),
@@ -313,12 +305,17 @@ class Cabin:
         fingers = np.cos(0.45) * fingers + np.sin(0.45) * upwards  # the forearm comes from below
         rim = self._wheel_centre + self._offset * (self._mirror, 1, 1) + self._size.wheel_radius * out
         palm = rim + (RIM_MM + PALM_MM) * back_of_hand
-        return _hand(palm - 0.8 * KNUCKLE_MM * fingers, fingers, back_of_hand, 0.85)
+        return Wrist.pointing(palm - 0.8 * KNUCKLE_MM * fingers, fingers, back_of_hand, 0.85)
+
+    def _holding_phone(self, side: float) -> Wrist:
+        """Behind the phone, whose screen faces the eyes in the normal posture, wherever they are now."""
+        phone = np.array(phone_position_mm(self.plan.hand_of_drive))
+        return _around_phone(phone, fingers=[-side * 0.25, -0.5, 1.0], back=phone)
 
     def _at_console(self, side: float) -> Wrist:
-        screen = (self._zones[Zone.CONSOLE][0] + self._offset + (0, -60, 20)) * (self._mirror, 1, 1)
+        screen = (self._zones[Zone.CONSOLE][0] + (0, -60, 20)) * (self._mirror, 1, 1)
         fingers = unit(screen - SHOULDERS_MM[RIGHT if side > 0 else LEFT])
-        return _hand(screen - FINGERTIP_MM * fingers, fingers, [0, -1, 0], 0.2)
+        return Wrist.pointing(screen - FINGERTIP_MM * fingers, fingers, [0, -1, 0], 0.2)
 
     def _wheel(self, angle_deg: float) -> Mesh:
         """The wheel's own frame: x right, y down in its plane, z away from the driver."""
@@ -359,9 +356,9 @@ class Cabin:
 
     def _phone(self, hand: Wrist) -> Mesh:
         """In the palm: its face away from the palm, its long side along the fingers."""
-        width, length, thickness = PHONE_MM
+        width, length, thickness = PHONE_SIZE_MM
         vertices, triangles = _blob([0, 0, 0], [length / 2, thickness / 2, width / 2], 0.2, 8, 16)
-        centre = hand.position_mm + hand.rotation @ [KNUCKLE_MM + 15, -PALM_MM - thickness / 2 - 8, 0]
+        centre = hand.position_mm + hand.rotation @ PHONE_IN_HAND_MM
         flip = np.array([self._mirror, 1, 1])  # placed here, so that _mesh puts it back
         placed = vertices @ hand.rotation.T + centre
         triangles = triangles if self._mirror > 0 else triangles[:, ::-1]
@@ -452,41 +449,27 @@ def _seamed(mesh: Mesh) -> Mesh:
 # --- hands ---
 
 
-def _hand(wrist_mm: ArrayLike, fingers: ArrayLike, back: ArrayLike, curl: float) -> Wrist:
-    """Wrist with its fingers along one direction and the back of the hand near another."""
-    x = unit(fingers)
-    y = unit(np.asarray(back, dtype=float) - x * (x @ np.asarray(back, dtype=float)))
-    return Wrist(np.asarray(wrist_mm, dtype=float), np.stack([x, y, np.cross(x, y)], axis=1), curl)
-
-
-def _holding_phone(side: float, eyes: Floats) -> Wrist:
-    phone = np.array([side * 55, 430, 225]) + 0.5 * eyes
-    towards_eyes = unit(eyes - phone)
-    upwards = np.array([-side * 0.25, -0.5, 1.0])
-    fingers = unit(upwards - towards_eyes * (towards_eyes @ upwards))
-    palm = phone - (PALM_MM + PHONE_MM[2] / 2 + 8) * towards_eyes
-    return _hand(palm - (KNUCKLE_MM + 15) * fingers, fingers, -towards_eyes, 0.55)
+def _around_phone(phone_mm: Floats, fingers: ArrayLike, back: ArrayLike) -> Wrist:
+    """A hand with a phone in its palm: its back along one direction (3,), its fingers near another (3,)."""
+    y, near = unit(back), np.asarray(fingers, dtype=float)
+    x = unit(near - y * (y @ near))
+    rotation = np.stack([x, y, np.cross(x, y)], axis=1)
+    return Wrist(phone_mm - rotation @ PHONE_IN_HAND_MM, rotation, curl=0.3)
 
 
 def _at_face(side: float, eyes: Floats, head: Floats) -> Wrist:
     wrist = head @ np.array([side * 88, 205, 42]) + eyes
-    return _hand(wrist, head @ [-side * 0.25, -1, 0.0], head @ [side * 0.8, 0, 0.6], 0.5)
+    return Wrist.pointing(wrist, head @ [-side * 0.25, -1, 0.0], head @ [side * 0.8, 0, 0.6], 0.5)
 
 
 def _at_ear(side: float, eyes: Floats, head: Floats) -> Wrist:
     """The phone lies between ear and mouth, the palm around it."""
     phone = head @ np.array([side * 90, 50, -60]) + eyes
-    fingers, out = head @ unit([-side * 0.12, -0.9, -0.45]), head @ unit([side, 0, 0.25])
-    return _hand(phone + (PALM_MM + 12) * out - (KNUCKLE_MM + 15) * fingers, fingers, out, 0.55)
+    fingers, out = head @ [-side * 0.12, -0.9, -0.45], head @ [side, 0, 0.25]
+    return _around_phone(phone, fingers, out)
 
 
 # --- the belt ---
-
-
-def _trunk(eye_mid_mm: ArrayLike) -> Floats:
-    """Points of a trunk of mean size, for want of a body."""
-    vertices, _ = _blob([0, 430, -110], [190, 260, 125], 0.8, 16, 32)
-    return vertices + 0.6 * np.asarray(eye_mid_mm, dtype=float)
 
 
 def _belt_path(trunk_mm: Floats, eyes: Floats, ends: Floats) -> tuple[Floats, Floats]:
@@ -572,20 +555,20 @@ def _pillars(size: _Dimensions) -> list[Shape]:
     shapes = []
     for side in SIDES:
         heights = np.array([size.sill + 60, size.sill - 20, size.sill - 170, size.rail + 95, size.rail + 30, size.rail])
-        depths = np.linspace(size.cowl - 180, size.header - 55, 6) - [0, 0, 0, 0, 0, 40]
+        depths = np.linspace(size.cowl - 55, size.header - 55, 6) + np.array([0, 15, -15, -35, -25, -40])
         back = np.array([300, 150, -50, -300, -600, size.rear + 320, size.rear + 190])
         fall = np.array([0, 0, 0, 0, 4, 22, 50])
         y = np.concatenate([heights, size.rail - 8 + fall])
         path = np.stack([size.side_x(side, y) - side * 8, y, np.concatenate([depths, back])], axis=1)
         broad = np.concatenate([np.full(6, 1.0), np.full(5, 0.85), [1.2, 1.6]])
-        shapes.append(_sweep(path, _rounded(34, 19, 10), [side, 0.0, 0.0], broad))
+        shapes.append(_sweep(path, _rounded(28, 19, 10), [side, 0.0, 0.0], broad))
         y = np.linspace(size.sill + 60, size.rail - 10, 7)
         lean = np.linspace(18, -35, 7)
         path = np.stack([size.side_x(side, y) - side * 4, y, size.b_pillar + lean], axis=1)
         shapes.append(_sweep(path, _rounded(62, 22, 12), [side, 0.0, 0.0], np.linspace(1.2, 0.85, 7)))
         # Where the side window ends ahead, the door mirror's foot.
-        z = np.array([size.cowl - 230, size.cowl - 330, size.cowl - 400])
-        y = size.sill + np.array([0, 8, 16])
+        z = np.array([size.cowl - 100, size.cowl - 200, size.cowl - 300])
+        y = size.sill + np.array([20, 22, 24])
         path = np.stack([size.side_x(side, y) - side * 4, y, z], axis=1)
         shapes.append(_sweep(path, _rounded(26, 12, 8), [side, 0.0, 0.0], [1.3, 0.8, 0.3]))
     return shapes
@@ -624,7 +607,7 @@ def _rear_window(size: _Dimensions) -> list[list[float]]:
 
 def _side_window(size: _Dimensions, side: int, row: int) -> list[list[float]]:
     y = np.array([size.rail + 20, size.sill])
-    front = [(size.header - 70, size.cowl - 330), (size.b_pillar - 95, size.b_pillar - 60)][row]
+    front = [(size.header - 70, size.cowl - 190), (size.b_pillar - 95, size.b_pillar - 60)][row]
     back = [(size.b_pillar + 30, size.b_pillar + 80), (size.rear + 330, size.rear + 210)][row]
     x = size.side_x(side, y)
     return [[x[0], y[0], front[0]], [x[1], y[1], front[1]], [x[1], y[1], back[1]], [x[0], y[0], back[0]]]
@@ -637,9 +620,10 @@ def _dashboard(size: _Dimensions) -> Shape:
     points = np.zeros((12, 17, 3))
     points[..., 0] = MIDDLE_MM + across * (size.half_width + 8)
     ahead = np.clip((z[:, None] - 650) / 400, 0, 1)
-    before_driver = np.exp(-((points[..., 0] / 235) ** 6)) * (z[:, None] < 750)  # hollow, for the instruments
+    # Hollow, for the instruments and the screen of the console.
+    hollow = np.exp(-(((points[..., 0] - 150) / 390) ** 6)) * (z[:, None] < 750)
     points[..., 1] = y[:, None] + 26 * across**2
-    points[..., 2] = z[:, None] - 210 * np.abs(across) ** 2.5 * ahead + 95 * before_driver
+    points[..., 2] = z[:, None] - 130 * np.abs(across) ** 2.5 * ahead + 95 * hollow
     return _sheet(points, towards=[MIDDLE_MM, -200, 300])
 
 
@@ -647,14 +631,14 @@ def _binnacle(zones: Rectangles) -> Shape:
     centre, half = zones[Zone.CLUSTER]
     axes = _facing(centre, 1.0)
     vertices, triangles = _blob([0, 0, 0], [half[0] + 22, half[1] + 14, 70], 0.5, 12, 24)
-    return vertices @ axes + centre + 66 * axes[2], triangles
+    return vertices @ axes + centre + 74 * axes[2], triangles
 
 
 def _console(zones: Rectangles) -> list[Shape]:
     """The stack behind the screen, the tunnel between the seats with its armrest and the gear lever."""
     centre, half = zones[Zone.CONSOLE]
     axes = _facing(centre, 0.5)
-    vertices, triangles = _blob([0, 0, 0], [half[0] + 8, half[1] + 10, 60], 0.3, 10, 20)
+    vertices, triangles = _blob([0, 0, 0], [half[0] + 8, half[1] + 22, 60], 0.3, 10, 20)
     stack = vertices @ axes + centre + 64 * axes[2]
     tunnel = np.array([[MIDDLE_MM, 640, 640], [MIDDLE_MM, 640, 480], [MIDDLE_MM, 660, 250], [MIDDLE_MM, 640, -250]])
     lever = np.array([[MIDDLE_MM, 640, 330], [MIDDLE_MM, 540, 350], [MIDDLE_MM - 4, 505, 355]])
@@ -681,7 +665,7 @@ def _floor(size: _Dimensions) -> list[Shape]:
 
 def _door(size: _Dimensions, side: int) -> Shape:
     """Panels of both doors of a side below the windows: ledge, upper panel, armrest, map pocket."""
-    z = np.array([900, 700, 520, 380, 250, 60, -120, -220, -300, -420, -600, -800, -1000, -1250, size.rear - 120])
+    z = np.array([960, 700, 520, 380, 250, 60, -120, -220, -300, -420, -600, -800, -1000, -1250, size.rear - 120])
     depth = np.array([-4, 14, 42, 52, 46, 44, 60, 112, 118, 60, 46, 58, 40])  # inwards
     below = np.array([0, -6, 2, 30, 90, 150, 190, 212, 236, 262, 340, 480, 690])
     armrest = np.where((np.abs(z - 120) < 340) | (np.abs(z + 700) < 300), 1.0, 0.35)

@@ -8,8 +8,9 @@ and eyes that carry them out), `face` (lids and mouth), `hands`, `driver` (all o
 
 from dashgaze.training.synth.behaviour.driver import Behaviour, Blink, Event, Fixation
 from dashgaze.training.synth.behaviour.places import phone_position_mm
-from dashgaze.training.synth.behaviour.speed import RoadType, Traffic, speed_profile
+from dashgaze.training.synth.behaviour.speed import speed_profile
 from dashgaze.training.synth.behaviour.styles import STYLES, BehaviourStyle
+from dashgaze.training.synth.records import RoadType, Traffic
 
 __all__ = [
     "STYLES",

@@ -10,13 +10,15 @@ import math
 
 import numpy as np
 
-from dashgaze.geometry import Floats, rays_from_angles
+from dashgaze.geometry import Floats, rays_from_angles, unit
+from dashgaze.training.synth.records import EYE_HEIGHT_M
 from dashgaze.zones import ROAD_ZONES, HandOfDrive, Zone, ZoneMap
 
 POOL = 400
-PHONE_MM = (80.0, 470.0, 390.0)
-"""A phone held in the inner hand of a left-hand-drive car."""
-EYE_HEIGHT_MM = 1180.0
+PHONE_MM = (90.0, 385.0, 270.0)
+"""A phone held in the inner hand of a left-hand-drive car: over the lap, before the steering wheel."""
+PHONE_SPREAD_MM = 16.0
+"""As far from its middle it is looked at."""
 FARTHEST_MM, NEAREST_ROAD_MM = 120e3, 6e3
 
 MIRRORED = {
@@ -38,7 +40,7 @@ SHOULDER_DEG = (-106.0, -88.0, -8.0, 2.0, 4e3, 2e4)
 
 
 def phone_position_mm(hand_of_drive: HandOfDrive) -> tuple[float, float, float]:
-    """Where the driver holds a phone: middle of its screen in the car frame."""
+    """Where the driver holds a phone that is looked at: its middle in the car frame."""
     x, y, z = PHONE_MM
     return (x if hand_of_drive == "left" else -x), y, z
 
@@ -62,8 +64,12 @@ class Places:
         return on_road(point) if zone in ROAD_ZONES else point
 
     def phone_point(self) -> Floats:
-        """(3,) somewhere on the phone's screen."""
-        return np.asarray(self.phone_mm + self._rng.normal(0.0, (14.0, 20.0, 10.0)))
+        """(3,) somewhere about the middle of the phone's screen, which faces the eyes in the normal posture."""
+        angle, radius_mm = self._rng.uniform(0.0, 2 * math.pi), PHONE_SPREAD_MM * math.sqrt(self._rng.uniform())
+        away = unit(self.phone_mm)
+        right = unit(np.cross([0.0, 1.0, 0.0], away))
+        aside = math.cos(angle) * right + math.sin(angle) * np.cross(away, right)
+        return np.asarray(self.phone_mm + radius_mm * aside)
 
     def shoulder_point(self) -> Floats:
         """(3,) in the blind spot on the driver's side."""
@@ -108,6 +114,6 @@ def on_road(direction: Floats) -> Floats:
     """(3,) where a line of sight (3,) meets the level ground; far away if it does not."""
     distance_mm = FARTHEST_MM
     if direction[1] > 0:
-        distance_mm = EYE_HEIGHT_MM / float(direction[1]) * float(np.linalg.norm(direction))
+        distance_mm = 1000 * EYE_HEIGHT_M / float(direction[1]) * float(np.linalg.norm(direction))
     distance_mm = min(max(distance_mm, NEAREST_ROAD_MM), FARTHEST_MM)
     return np.asarray(direction / math.sqrt(float(direction @ direction)) * distance_mm)

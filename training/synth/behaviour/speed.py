@@ -5,14 +5,11 @@ way; Hoberock 1977 and Eboli et al. 2016 put comfortable driving within 2 to 3) 
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
 from dashgaze.geometry import Floats
-
-RoadType = Literal["urban", "rural", "motorway"]
-Traffic = Literal["light", "moderate", "dense"]
+from dashgaze.training.synth.records import RoadType, Traffic
 
 STEP_S = 0.1
 STRONGEST_MPS2 = 2.8

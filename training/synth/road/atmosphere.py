@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dashgaze.geometry import Floats, unit
-from dashgaze.training.synth.records import LightKind, Rgb
-from dashgaze.training.synth.road.world import Weather
+from dashgaze.training.synth.light import sky_of
+from dashgaze.training.synth.records import Rgb, Sky, TimeOfDay, Weather
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +72,15 @@ _NIGHT = Atmosphere(
     fog_m=700,
     lamps_on=1,
 )
-_KINDS: dict[LightKind, Atmosphere] = {
-    "day": _DAY,
-    "overcast": _OVERCAST,
-    "dusk": _DUSK,
-    "night": _NIGHT,
-    "infrared": _NIGHT,
-}
+_SKIES: dict[Sky, Atmosphere] = {"day": _DAY, "overcast": _OVERCAST, "dusk": _DUSK, "night": _NIGHT}
 _CLOUDY_SUN = 0.3
 _RAIN_FOG_M = 260.0
 _RAIN_LIGHT = 0.65
 
 
-def atmosphere(kind: LightKind, weather: Weather) -> Atmosphere:
+def atmosphere(time_of_day: TimeOfDay, weather: Weather) -> Atmosphere:
     """Light of a time of day, changed by the weather."""
-    air = _KINDS[kind]
+    air = _SKIES[sky_of(time_of_day, weather)]
     if weather == "clear":
         return air
     grey = (0.3, 0.5, 0.2)

@@ -8,15 +8,13 @@ headings in radians positive to the right.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from dashgaze.geometry import Floats
+from dashgaze.training.synth.records import RoadType
 from dashgaze.zones import HandOfDrive
-
-RoadType = Literal["urban", "rural", "motorway"]
 
 BEHIND_M, AHEAD_M = 60.0, 600.0
 """How much of the road around the car exists."""

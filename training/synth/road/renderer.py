@@ -12,14 +12,15 @@ import moderngl
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dashgaze.geometry import Camera, Floats
+from dashgaze.geometry import Camera, Floats, unit
 from dashgaze.training.synth.graphics import create_context
+from dashgaze.training.synth.records import EYE_HEIGHT_M
 from dashgaze.training.synth.renderer import give, mipmapped, shader_source
 from dashgaze.training.synth.road.atmosphere import Atmosphere, atmosphere, sun_direction
 from dashgaze.training.synth.road.shapes import MODELS, model, nominal_size_m
 from dashgaze.training.synth.road.textures import noise, tree_cards
 from dashgaze.training.synth.road.things import MODEL_NAMES, TREES, VEHICLES
-from dashgaze.training.synth.road.world import EYE_HEIGHT_M, Road, Scene
+from dashgaze.training.synth.road.world import DRIVER_OFFSET_M, Road, Scene
 
 DRAWN_PX = (853, 480)
 NEAR_M, FAR_M = 0.25, 2500.0
@@ -116,12 +117,25 @@ class RoadRenderer:
         return self._context.program(head + "#define VERTEX\n" + source, head + source)
 
     def render(
-        self, road: Road, t_s: float, camera: Camera, rotation_car_camera: Floats, position_mm: ArrayLike
+        self,
+        road: Road,
+        t_s: float,
+        camera: Camera,
+        rotation_car_camera: Floats,
+        position_mm: ArrayLike,
+        sun: ArrayLike | None = None,
     ) -> NDArray[np.float32]:
-        """Picture (h, w, 3) in linear light, exposed so that 1 is white, of a camera without its distortion."""
-        scene, air = road.scene(t_s), atmosphere(road.kind, road.weather)
+        """Picture (h, w, 3) in linear light, exposed so that 1 is white, of a camera without its distortion.
+
+        `sun` (3,) is the direction towards the sun in the car frame; None leaves it to the road's seed.
+        """
+        scene, air = road.scene(t_s), atmosphere(road.time_of_day, road.weather)
         eye = np.asarray(position_mm, dtype=float) / 1000
         matrix = camera.scaled(DRAWN_PX).matrix
+        if sun is None:
+            self._sun = sun_direction(air, 2 * np.pi * (road.seed * 0.618 % 1) - road.pose(t_s)[2])
+        else:
+            self._sun = unit(sun)
         self._light(road, t_s, air, matrix, rotation_car_camera, eye)
         context = self._context
         self._target.use()
@@ -154,7 +168,6 @@ class RoadRenderer:
         heading = road.pose(t_s)[2]
         here = road.pose(t_s)[3]
         seed = road.seed % 1000 / 1000
-        self._sun = sun_direction(air, 2 * np.pi * (road.seed * 0.618 % 1) - heading)
         profile, rng = road.profile, np.random.default_rng([road.seed, 7])
         verge = (0.11, 0.125, 0.09) if road.road_type == "urban" else _VERGES[rng.integers(len(_VERGES))]
         lines = np.zeros((_LINES, 4))
@@ -179,7 +192,7 @@ class RoadRenderer:
             u_fog_m=float(air.fog_m),
             u_wet=float(air.wet),
             u_lamps_on=float(air.lamps_on),
-            u_car_x=road.side * 0.37,
+            u_car_x=road.side * DRIVER_OFFSET_M,
             u_street=(profile.lamp_spacing_m, profile.asphalt_m - 0.3, _LAMP_HEIGHT_M, lamp_power),
             u_heading=heading,
             u_clouds=float(air.clouds),
@@ -329,7 +342,7 @@ def bonnet(road: Road) -> NDArray[np.float32]:
     rng = np.random.default_rng([road.seed, 11])
     width, height, length = nominal_size_m("bonnet")
     grey = rng.choice([0.02, 0.05, 0.2, 0.45])
-    base = (road.side * 0.37, EYE_HEIGHT_M, 0.95 + length / 2)
+    base = (road.side * DRIVER_OFFSET_M, EYE_HEIGHT_M, 0.95 + length / 2)
     height *= rng.uniform(1.0, 1.14)
     return np.array(
         [[*base, 0, width, height, length, grey, grey, grey * 1.05, 0, 0, -1, 0, road.pose(0)[3], _AWAY]], np.float32

@@ -557,6 +557,25 @@ _BUILDERS: dict[str, Callable[[], list[Piece]]] = {
     "house": _house,
 }
 MODELS = tuple(_BUILDERS)
+_SOLIDS: dict[str, list[list[list[float]]]] = {
+    "gantry": [
+        [[-0.5, -1, -0.5], [-0.485, 0, 0.5]],
+        [[0.485, -1, -0.5], [0.5, 0, 0.5]],
+        [[-0.5, -1, -0.5], [0.5, -0.88, 0.5]],
+    ],
+    "lamp post": [[[-0.5, -0.95, -0.3], [-0.43, 0, 0.3]], [[-0.45, -1, -0.5], [0.5, -0.95, 0.5]]],
+    "pylon": [[[-0.06, -1, -0.5], [0.06, 0, 0.5]], [[-0.5, -0.92, -0.2], [0.5, -0.9, 0.2]]],
+    "rail": [[[-0.5, -1, -0.5], [0.5, -0.6, 0.5]]],
+    "broadleaf": [[[-0.03, -0.4, -0.03], [0.03, 0, 0.03]], [[-0.36, -0.92, -0.36], [0.36, -0.36, 0.36]]],
+    "poplar": [[[-0.03, -0.3, -0.03], [0.03, 0, 0.03]], [[-0.3, -0.95, -0.3], [0.3, -0.2, 0.3]]],
+    "conifer": [
+        [[-0.02, -0.1, -0.02], [0.02, 0, 0.02]],
+        [[-0.36, -0.4, -0.36], [0.36, -0.08, 0.36]],
+        [[-0.2, -0.85, -0.2], [0.2, -0.4, 0.2]],
+    ],
+    "bush": [[[-0.4, -0.75, -0.4], [0.4, 0, 0.4]]],
+}
+"""Of models that do not fill their box (trees: the cards of `textures`): what of it stops a look."""
 
 
 @cache
@@ -577,6 +596,11 @@ def model(name: str) -> Model:
         axis=2,
     )
     return Model(rows.reshape(-1, 8).astype(np.float32), _outline(unit.reshape(-1, 3)))
+
+
+def solids(name: str) -> Floats:
+    """Boxes (n, 2, 3), two opposite corners each, in the unit box of a model, through which one does not see."""
+    return np.array(_SOLIDS.get(name, [[[-0.5, -1, -0.5], [0.5, 0, 0.5]]]))
 
 
 def _smooth_normals(corners: Triangles) -> Floats:

@@ -9,16 +9,16 @@ traffic light explains it; on a country road, a stop sign.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dashgaze.geometry import Floats
-from dashgaze.training.synth.road.course import AHEAD_M, BEHIND_M, EgoMotion, Profile, RoadType
+from dashgaze.training.synth.records import RoadType, Traffic
+from dashgaze.training.synth.road.course import AHEAD_M, BEHIND_M, EgoMotion, Profile
 from dashgaze.training.synth.road.shapes import nominal_size_m
 
-Traffic = Literal["light", "moderate", "dense"]
 Things = NDArray[np.void]
 """Rows of `THING`."""
 
@@ -50,47 +50,46 @@ class Kind:
 
     surface: str
     """COCO's name where it has one."""
-    coco: bool
     visible_m: float
     """Not there beyond this distance."""
     glance: bool
-    """Whether a driver glances at it."""
+    """Whether a driver glances at it; what one glances at is an object of the road view."""
 
 
-_CAR, _POLE = Kind("car", True, 420, True), Kind("pole", False, 170, False)
+_CAR, _POLE = Kind("car", 420, True), Kind("pole", 170, False)
 _TREE, _BARRIER, _BUILDING = (
-    Kind("tree", False, 420, False),
-    Kind("barrier", False, 200, False),
-    Kind("building", False, 480, False),
+    Kind("tree", 420, False),
+    Kind("barrier", 200, False),
+    Kind("building", 480, False),
 )
 KINDS: dict[str, Kind] = {
     "hatchback": _CAR,
     "saloon": _CAR,
     "suv": _CAR,
     "van": _CAR,
-    "lorry": Kind("truck", True, 480, True),
-    "bus": Kind("bus", True, 480, True),
-    "motorcycle": Kind("motorcycle", True, 300, True),
-    "bicycle": Kind("bicycle", True, 220, True),
-    "person": Kind("person", True, 200, True),
-    "stop sign": Kind("stop sign", True, 200, True),
-    "round sign": Kind("road sign", False, 200, True),
-    "panel": Kind("road sign", False, 300, True),
-    "traffic light": Kind("traffic light", True, 220, True),
+    "lorry": Kind("truck", 480, True),
+    "bus": Kind("bus", 480, True),
+    "motorcycle": Kind("motorcycle", 300, True),
+    "bicycle": Kind("bicycle", 220, True),
+    "person": Kind("person", 200, True),
+    "stop sign": Kind("stop sign", 200, True),
+    "round sign": Kind("road sign", 200, True),
+    "panel": Kind("road sign", 300, True),
+    "traffic light": Kind("traffic light", 220, True),
     "post": _POLE,
     "lamp post": _POLE,
-    "pylon": Kind("pole", False, 250, False),
+    "pylon": Kind("pole", 250, False),
     "delineator": _POLE,
     "rail": _BARRIER,
     "wall": _BARRIER,
     "fence": _BARRIER,
-    "gantry": Kind("gantry", False, 400, False),
+    "gantry": Kind("gantry", 400, False),
     "block": _BUILDING,
     "house": _BUILDING,
     "broadleaf": _TREE,
     "poplar": _TREE,
     "conifer": _TREE,
-    "bush": Kind("tree", False, 250, False),
+    "bush": Kind("tree", 250, False),
 }
 MODEL_NAMES = tuple(KINDS)
 TREES = ("broadleaf", "poplar", "conifer", "bush")

@@ -6,49 +6,50 @@ right, y down, z forward, millimetres, origin midway between the driver's eyes).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dashgaze.geometry import Camera, Floats, unit
-from dashgaze.training.synth.records import LightKind
-from dashgaze.training.synth.road.course import AHEAD_M, BEHIND_M, Course, EgoMotion, RoadType, draw_profile
-from dashgaze.training.synth.road.shapes import model
+from dashgaze.training.synth.records import EYE_HEIGHT_M, RoadType, TimeOfDay, Traffic, Weather
+from dashgaze.training.synth.road.course import AHEAD_M, BEHIND_M, Course, EgoMotion, draw_profile
+from dashgaze.training.synth.road.shapes import model, solids
 from dashgaze.training.synth.road.things import (
     KINDS,
     MODEL_NAMES,
-    TREES,
     VEHICLES,
     Flow,
     Populace,
     Things,
-    Traffic,
     populate,
 )
+from dashgaze.training.synth.vehicle import MIDDLE_MM
 from dashgaze.zones import HandOfDrive
 
-Weather = Literal["clear", "cloudy", "rain"]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
 
-EYE_HEIGHT_M = 1.2
-"""Of the driver's eyes above the ground, in a car."""
+DRIVER_OFFSET_M = MIDDLE_MM / 1000
+"""From the middle of the car to the driver."""
 SKY_MM = 1e6
 """How far away the sky is."""
 VANISHING_POINT = 0
 """Object id of the point towards which the road runs."""
 
-_DRIVER_OFFSET_M = 0.37
 _KINDS = tuple(KINDS[name] for name in MODEL_NAMES)
 _VISIBLE_M = np.array([k.visible_m for k in _KINDS])
-_COCO = np.array([k.coco for k in _KINDS])
-_IS_TREE = np.array([name in TREES for name in MODEL_NAMES])
+_IS_OBJECT = np.array([k.glance for k in _KINDS])
+_IS_BUILDING = np.array([name in ("block", "house") for name in MODEL_NAMES])
 _IS_VEHICLE = np.array([name in VEHICLES for name in MODEL_NAMES])
 _GLANCE_M = np.array(
     [0 if not k.glance else 120 if name in VEHICLES else 70 for name, k in zip(MODEL_NAMES, _KINDS, strict=True)]
 )
 _PARKED_GLANCE_M = 25.0
+_SOLIDS = [solids(name) for name in MODEL_NAMES]
+_SOLID_COUNT = np.array([len(boxes) for boxes in _SOLIDS])
+_FIRST_SOLID = np.cumsum(_SOLID_COUNT) - _SOLID_COUNT
+_SOLID_BOXES = np.concatenate(_SOLIDS)
+"""(n, 2, 3) ends of the boxes of all models, one model after the other."""
 _SMALLEST_FRAC = 1 / 90
 """Objects whose box is less than this share of the picture's height in either direction are not reported."""
 _HIDDEN_FRAC = 0.7
@@ -62,7 +63,7 @@ class Sighting:
 
     object_id: int
     kind: str
-    """COCO's name."""
+    """COCO's name where it has one."""
     object_x0_px: float
     object_y0_px: float
     object_x1_px: float
@@ -113,6 +114,19 @@ class Scene:
         )
         return turned + self.base_m[rows][:, None]
 
+    def solids(self) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """What of the things stops a look: boxes, as the rows they belong to (n,) and their ends (n, 3) and (n, 3).
+
+        The ends are metres from the things' middles, in their own axes.
+        """
+        models = self.things["model"]
+        count = _SOLID_COUNT[models]
+        owners = np.repeat(np.arange(len(models)), count)
+        nth = np.arange(len(owners)) - np.repeat(np.cumsum(count) - count, count)
+        boxes = _SOLID_BOXES[_FIRST_SOLID[models[owners]] + nth] + [0, 0.5, 0]
+        ends = boxes * self.things["size"][owners, None].astype(float)
+        return owners, ends[:, 0], ends[:, 1]
+
     def lights(self) -> NDArray[np.int64]:
         """State of each thing that is a traffic light: 0 red, 1 amber, 2 green."""
         red = (self.t_s >= self.things["red_from"]) & (self.t_s < self.things["red_to"])
@@ -130,15 +144,15 @@ class Road:
         road_type: RoadType,
         weather: Weather,
         traffic: Traffic,
-        kind: LightKind,
+        time_of_day: TimeOfDay,
         speed: tuple[ArrayLike, ArrayLike],
         hand_of_drive: HandOfDrive,
         duration_s: float,
     ) -> None:
         """`speed` holds times in s and speeds in m/s; raises ValueError where they make no sense."""
         rng = np.random.default_rng([seed, 0x60AD])
-        self.seed, self.road_type, self.weather, self.traffic, self.kind = seed, road_type, weather, traffic, kind
-        self.duration_s = duration_s
+        self.seed, self.road_type, self.traffic, self.duration_s = seed, road_type, traffic, duration_s
+        self.weather, self.time_of_day = weather, time_of_day
         self.side = 1.0 if hand_of_drive == "left" else -1.0
         """1 where one drives on the right, -1 on the left."""
         self.ego = EgoMotion.of_speed(*speed)
@@ -162,7 +176,7 @@ class Road:
     def _eye_right_m(self, s_m: float) -> float:
         """Metres from the centre line to the driver's eyes: lane, drifting in it, the seat."""
         drift = 0.12 * np.sin(s_m / 43 + self._wander[0]) + 0.08 * np.sin(s_m / 17 + self._wander[1])
-        return float(self.side * (self.profile.lane_m - _DRIVER_OFFSET_M) + drift)
+        return float(self.side * (self.profile.lane_m - DRIVER_OFFSET_M) + drift)
 
     def to_car(self, t_s: float, x_m: Floats, z_m: Floats, height_m: ArrayLike = 0.0) -> Floats:
         """World points at heights above the ground in the car frame, (..., 3) in metres."""
@@ -228,19 +242,20 @@ class Road:
         start = scene.to_things(origin_m[None])
         along = scene.to_things(rays, directions=True)
         along = np.where(np.abs(along) < 1e-12, 1e-12, along)
-        half = scene.things["size"] / 2
-        a, b = (-half - start) / along, (half - start) / along
+        owners, low, high = scene.solids()
+        start, along = start[:, owners], along[:, owners]
+        a, b = (low - start) / along, (high - start) / along
         enter, leave = np.minimum(a, b).max(axis=-1), np.maximum(a, b).min(axis=-1)
         enter[(enter > leave) | (enter <= 0)] = np.inf
         first = enter.argmin(axis=1)
         away = enter[np.arange(len(rays)), first]
-        return np.where(np.isfinite(away), first, -1), away
+        return np.where(np.isfinite(away), owners[first], -1), away
 
     def hit(self, t_s: float, origin_mm: ArrayLike, ray: ArrayLike) -> tuple[Floats, int | None, str]:
         """Where a ray (3,) from a point of the car meets the world outside.
 
         Returns the point (3,) in mm, the object id of what can be glanced at (None for the rest), and the surface: a
-        kind (`car`, `person`, `building`, `tree`, ...), `road`, `pavement`, `verge`, or `sky`, which is 1 km away.
+        kind (`car`, `person`, `building`, `tree`, ...), `ground`, or `sky`, which is 1 km away.
         """
         origin, direction = np.asarray(origin_mm, dtype=float) / 1000, unit(ray)
         scene = self.scene(t_s)
@@ -251,42 +266,29 @@ class Road:
         if away_m <= ground_m:
             kind = _KINDS[scene.things["model"][int(row)]]
             return (origin + direction * away_m) * 1000, int(scene.ids[int(row)]) if kind.glance else None, kind.surface
-        point = origin + direction * ground_m
-        return point * 1000, None, self._ground(t_s, point)
-
-    def _ground(self, t_s: float, point_m: Floats) -> str:
-        """What covers the ground at a point (3,) of the car frame."""
-        x0, z0, heading, here = self.pose(t_s)
-        c, s = np.cos(heading), np.sin(heading)
-        x, z = x0 + c * point_m[0] + s * point_m[2], z0 - s * point_m[0] + c * point_m[2]
-        along = np.arange(here - 2 * BEHIND_M, here + AHEAD_M, 1.0)
-        line_x, line_z, _ = self.course.place(along, 0.0)
-        nearest = int(np.argmin((line_x - x) ** 2 + (line_z - z) ** 2))
-        across = float(np.hypot(line_x[nearest] - x, line_z[nearest] - z))
-        if self.profile.median_m < across < self.profile.asphalt_m:
-            return "road"
-        if self.profile.pavement_m and across < self.profile.asphalt_m + self.profile.pavement_m:
-            return "pavement"
-        return "verge"
+        return (origin + direction * ground_m) * 1000, None, "ground"
 
     def objects(
         self, t_s: float, camera: Camera, rotation_car_camera: Floats, position_mm: ArrayLike
     ) -> list[Sighting]:
-        """COCO objects in the picture of a camera, nearest first, boxes clipped to it, mostly hidden ones left out."""
+        """What one glances at, in the picture of a camera: nearest first, boxes clipped to it.
+
+        Tiny and mostly hidden objects are left out.
+        """
         scene = self.scene(t_s)
         position = np.asarray(position_mm, dtype=float) / 1000
         depth = (scene.centres_m - position) @ rotation_car_camera[:, 2]
         models = scene.things["model"]
-        solid = _COCO[models] | np.isin(models, [MODEL_NAMES.index(name) for name in ("block", "house")])
+        solid = _IS_OBJECT[models] | _IS_BUILDING[models]
         radius = np.linalg.norm(scene.things["size"], axis=1) / 2
         rows = np.flatnonzero(solid & (depth > -radius))
         # A building hides only what lies beyond its far end: the rectangle around it also covers the street before it.
-        order = np.where(_COCO[models], depth, depth + radius)
+        order = np.where(_IS_OBJECT[models], depth, depth + radius)
         rows = rows[np.argsort(order[rows], kind="stable")]
         covered = np.zeros((90, 160), dtype=bool)
         found = []
         for row, box in self._boxes(scene, rows, camera, rotation_car_camera, position):
-            if not _cover(covered, box, camera.size_px) and _COCO[models[row]]:
+            if not _cover(covered, box, camera.size_px) and _IS_OBJECT[models[row]]:
                 kind = _KINDS[models[row]].surface
                 found.append(Sighting(int(scene.ids[row]), kind, *box))
         return found
