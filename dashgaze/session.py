@@ -211,7 +211,7 @@ LABELS = (
     *_labels_of_eye("left"),
     *_labels_of_eye("right"),
     *_vector("target", "_mm", "mm", "Point that the driver looks at, car frame"),
-    _int("target_object_id", "", "Object of `objects` that the driver looks at; null for none"),
+    _int("target_object_id", "", "Object of `objects` in this frame that the driver looks at; null for none"),
     _bool("saccade", "The eyes are on their way to the next fixation"),
     _string("state", "What the driver does, free text"),
     _float("vanishing_x_px", "px", "Where the road vanishes on the road view"),

@@ -1,12 +1,17 @@
 """A rendered drive is a session whose pictures and labels agree with each other and with geometry."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from dashgaze.geometry import Camera, angle_between_deg, facing_rotation, rays_from_angles
+from dashgaze.geometry import FACING, Camera, angle_between_deg, facing_rotation, rays_from_angles
 from dashgaze.session import ROLES
+from dashgaze.training.synth.drives import SetPlan
+from dashgaze.training.synth.film import Film
 from dashgaze.training.synth.records import Part
+from dashgaze.training.synth.road.course import EgoMotion
 from dashgaze.training.synth.stills import REGIONS_MM, StillsPlan
 
 
@@ -104,3 +109,23 @@ def test_stills_of_a_group_differ_where_they_should(opengl, tmp_path, kind):
             assert stills["feature"][first] in REGIONS_MM
             mask = cv2.imread(str(session.path / stills["mask"][first + 2]), cv2.IMREAD_GRAYSCALE)
             assert changed[mask == 0].max() <= 1  # outside the mask it is the probe
+
+
+def test_what_is_looked_at_is_among_the_objects_of_its_frame(rendered):
+    labels, objects = rendered.table("labels"), rendered.table("objects")
+    for row, looked_at in enumerate(labels["target_object_id"]):
+        if looked_at is not np.ma.masked:
+            assert looked_at in objects["object_id"][objects["road_frame"] == labels["driver_frame"][row]]
+
+
+def test_an_upright_device_at_rest_feels_gravity_upward_and_a_turn_about_its_vertical():
+    film = Film(SetPlan(sessions=1, seed=2, duration_s=4.0, light="day").drive(0))
+    upright = replace(film.rig.driver, rotation=FACING)
+    film.rig = replace(film.rig, driver=upright)
+    film._course = lambda t_s: (10.0 * t_s, 15.0 * t_s)  # 10 deg/s to the right
+    film.road.ego = EgoMotion.of_speed(np.array([0.0, 10.0]), np.array([15.0, 15.0]))
+    motion = film._motion(2.0)
+    assert motion["accel_y_g"] == pytest.approx(-1)
+    assert motion["gyro_y_dps"] == pytest.approx(10)
+    # The camera looks back: the car's right, where a right turn pulls it to, is its left.
+    assert motion["accel_x_g"] == pytest.approx(-15 * np.radians(10) / 9.80665, abs=1e-3)

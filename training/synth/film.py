@@ -179,8 +179,11 @@ class Film:
         )
         road_exposure = self._road_sensor.expose(radiance, exposures[1], t_s)
         road = self._road_sensor.develop(radiance, self._road_pinhole, rig.road.camera, road_exposure, self._noise)
+        objects = self._objects(number, t_s)
         frame, truth = self._truth(number, t_s, moment, posed, parts)
-        shot = Shot(t_s, driver, road, parts, frame, truth, self._objects(number, t_s))
+        if truth["target_object_id"] not in {row["object_id"] for row in objects}:
+            truth["target_object_id"] = None  # beside the road view, hidden there or too small
+        shot = Shot(t_s, driver, road, parts, frame, truth, objects)
         return shot, (exposure, road_exposure)
 
     def _course(self, t_s: float) -> tuple[float, float]:
@@ -199,7 +202,7 @@ class Film:
         zone = self._zones.zone_of(face.eye_mid_mm, ray)
         location, object_id = self._location(t_s, face.eye_mid_mm, ray, zone in ROAD_ZONES)
         if lids["eyes_closed"]:
-            location = {"location_status": Status.EYES_CLOSED}
+            location, object_id = {"location_status": Status.EYES_CLOSED}, None
         common: Row = {"t_s": t_s, "driver_frame": number}
         frame = {
             **common,

@@ -454,7 +454,7 @@ def _around_phone(phone_mm: Floats, fingers: ArrayLike, back: ArrayLike) -> Wris
     y, near = unit(back), np.asarray(fingers, dtype=float)
     x = unit(near - y * (y @ near))
     rotation = np.stack([x, y, np.cross(x, y)], axis=1)
-    return Wrist(phone_mm - rotation @ PHONE_IN_HAND_MM, rotation, curl=0.3)
+    return Wrist(phone_mm - rotation @ PHONE_IN_HAND_MM, rotation, 0.55)
 
 
 def _at_face(side: float, eyes: Floats, head: Floats) -> Wrist:
@@ -555,7 +555,7 @@ def _pillars(size: _Dimensions) -> list[Shape]:
     shapes = []
     for side in SIDES:
         heights = np.array([size.sill + 60, size.sill - 20, size.sill - 170, size.rail + 95, size.rail + 30, size.rail])
-        depths = np.linspace(size.cowl - 55, size.header - 55, 6) + np.array([0, 15, -15, -35, -25, -40])
+        depths = np.linspace(size.cowl - 55, size.header - 55, 6) + np.array([0, 15, -5, -10, 0, -40])
         back = np.array([300, 150, -50, -300, -600, size.rear + 320, size.rear + 190])
         fall = np.array([0, 0, 0, 0, 4, 22, 50])
         y = np.concatenate([heights, size.rail - 8 + fall])
