@@ -77,7 +77,7 @@ class Sizes:
     timed: int
 
 
-FULL = Sizes(drives=64, drive_s=12.0, people_sessions=100, continuous=2, continuous_s=45.0, timed=4)
+FULL = Sizes(drives=64, drive_s=8.0, people_sessions=60, continuous=2, continuous_s=30.0, timed=4)
 QUICK = Sizes(drives=6, drive_s=6.0, people_sessions=2, continuous=1, continuous_s=20.0, timed=2)
 CONTINUOUS_HZ = 15.0
 

@@ -51,7 +51,7 @@ def chest() -> Floats:
     """Points (n, 3) of the surface of a trunk of mean size."""
     around, up = np.meshgrid(np.linspace(0, 2 * np.pi, 48), np.linspace(-np.pi / 2, np.pi / 2, 32))
     ball = np.stack([np.cos(up) * np.cos(around), np.sin(up), np.cos(up) * np.sin(around)], axis=-1).reshape(-1, 3)
-    return np.sign(ball) * np.abs(ball) ** 0.8 * (190, 260, 125) + (0, 430, -110)
+    return np.asarray(np.sign(ball) * np.abs(ball) ** 0.8 * (190, 260, 125) + (0, 430, -110))
 
 
 def moving(cabin: Cabin, at: Moment = STILL) -> tuple[Mesh, ...]:
@@ -70,7 +70,7 @@ def hits(meshes: tuple[Mesh, ...], rays: Floats) -> Floats:
     u = rays @ np.cross(a, c).T * inverse
     v = -rays @ np.cross(a, b).T * inverse
     met = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 1)
-    return np.where(met, t, np.inf).min(axis=1)
+    return np.asarray(np.where(met, t, np.inf).min(axis=1))
 
 
 @pytest.mark.parametrize("hand", ["left", "right"])
@@ -157,7 +157,8 @@ def test_the_car_is_open_at_its_windows_and_closed_elsewhere() -> None:
 
 
 def test_windows_are_counter_clockwise_from_inside() -> None:
-    for hand, middle in (("left", 370.0), ("right", -370.0)):
+    hands: tuple[tuple[HandOfDrive, float], ...] = ("left", 370.0), ("right", -370.0)
+    for hand, middle in hands:
         for quad in Cabin(planned(8, hand)).windows:
             normal = np.cross(quad[1] - quad[0], quad[2] - quad[0])
             assert normal @ (np.array([middle, 0, -200]) - quad[0]) > 0
@@ -255,7 +256,8 @@ def test_a_blend_starts_and_ends_at_its_grips(share: float) -> None:
 
 
 def test_the_belt_lies_on_the_trunk() -> None:
-    for hand, sign in (("left", -1), ("right", 1)):
+    hands: tuple[tuple[HandOfDrive, int], ...] = ("left", -1), ("right", 1)
+    for hand, sign in hands:
         belt = moving(Cabin(planned(14, hand)))[1].vertices_mm
         assert 3 < np.ptp(belt[:, 1]) / 100 < 7
         chest = belt[np.abs(belt[:, 1] - 330) < 40]

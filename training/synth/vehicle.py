@@ -559,7 +559,8 @@ def _pillars(size: _Dimensions) -> list[Shape]:
         back = np.array([300, 150, -50, -300, -600, size.rear + 320, size.rear + 190])
         fall = np.array([0, 0, 0, 0, 4, 22, 50])
         y = np.concatenate([heights, size.rail - 8 + fall])
-        path = np.stack([size.side_x(side, y) - side * 8, y, np.concatenate([depths, back])], axis=1)
+        inwards = np.repeat([-10.0, 8.0], [5, 8])  # a camera in the windscreen's corner stays clear of the A pillar
+        path = np.stack([size.side_x(side, y) - side * inwards, y, np.concatenate([depths, back])], axis=1)
         broad = np.concatenate([np.full(6, 1.0), np.full(5, 0.85), [1.2, 1.6]])
         shapes.append(_sweep(path, _rounded(28, 19, 10), [side, 0.0, 0.0], broad))
         y = np.linspace(size.sill + 60, size.rail - 10, 7)
