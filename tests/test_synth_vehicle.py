@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dashgaze.geometry import Floats, angle_between_deg, unit
 from dashgaze.training.synth.behaviour import STYLES, Behaviour, phone_position_mm
 from dashgaze.training.synth.person import person_of
-from dashgaze.training.synth.records import LEFT, RIGHT, CarPlan, Grip, Mesh, Moment, Part
+from dashgaze.training.synth.records import LEFT, RIGHT, CarPlan, Grip, Mesh, Moment, Part, Wrist
 from dashgaze.training.synth.vehicle import REACH_MM, SHOULDERS_MM, Cabin, blend, plan_car, volume_mm3
 from dashgaze.zones import HandOfDrive, Zone, ZoneMap
 
@@ -45,6 +45,12 @@ def moment(left: Grip = "wheel", right: Grip = "wheel", wheel_deg: float = 0.0) 
     return dataclasses.replace(
         STILL, grips=(left, right), grip_blend=((left, 1.0), (right, 1.0)), wheel_angle_deg=wheel_deg
     )
+
+
+def wrist_for(
+    cabin: Cabin, grip: Grip, side: int, wheel_deg: float, eyes_mm: tuple[float, float, float] = (0, 0, 0)
+) -> Wrist:
+    return cabin.wrists(grip, side, wheel_deg, eyes_mm, np.eye(3))
 
 
 def chest() -> Floats:
@@ -187,7 +193,7 @@ def test_the_upper_edge_of_the_wheel_is_where_the_zones_have_it() -> None:
 def test_hands_are_proper_frames_within_reach(seed: int, wheel_deg: float, side: int) -> None:
     cabin = Cabin(planned(seed, "right" if seed % 2 else "left"))
     for grip in GRIPS:
-        wrist = cabin.wrists(grip, side, wheel_deg)
+        wrist = wrist_for(cabin, grip, side, wheel_deg)
         np.testing.assert_allclose(wrist.rotation.T @ wrist.rotation, np.eye(3), atol=1e-9)
         assert np.linalg.det(wrist.rotation) == pytest.approx(1)
         assert 0 <= wrist.curl <= 1
@@ -199,7 +205,7 @@ def test_hands_on_the_wheel_are_at_its_rim_on_their_own_sides() -> None:
         cabin = Cabin(planned(seed))
         rim = moving(cabin)[0].vertices_mm
         for side, sign in ((LEFT, -1), (RIGHT, 1)):
-            wrist = cabin.wrists("wheel", side, 0.0)
+            wrist = wrist_for(cabin, "wheel", side, 0.0)
             palm = wrist.position_mm + wrist.rotation @ [70, -14, 0]
             assert np.linalg.norm(rim - palm, axis=1).min() < 30
             assert sign * wrist.position_mm[0] > 60
@@ -215,7 +221,7 @@ def test_a_phone_stays_where_it_is_looked_at_and_faces_the_eyes(hand: HandOfDriv
             phone = moving(cabin, dataclasses.replace(holding, eye_mid_mm=np.array(eyes_mm)))[2]
             centre = phone.vertices_mm.mean(axis=0)
             np.testing.assert_allclose(centre, phone_position_mm(hand), atol=1)
-        wrist = cabin.wrists("phone", side, 0.0)
+        wrist = wrist_for(cabin, "phone", side, 0.0)
         assert angle_between_deg(-wrist.rotation[:, 1], -centre) < 1  # the palm's side is the screen's
     assert len(moving(cabin)) == 2
 
@@ -236,8 +242,9 @@ def test_a_glance_at_the_phone_meets_the_phone_that_is_drawn(hand: HandOfDrive) 
 
 def test_face_and_ear_follow_the_head() -> None:
     cabin = Cabin(planned(12))
-    for grip in ("face", "ear"):
-        a, b = cabin.wrists(grip, LEFT, 0.0), cabin.wrists(grip, LEFT, 0.0, (40.0, 5.0, 30.0))
+    grips: tuple[Grip, Grip] = ("face", "ear")
+    for grip in grips:
+        a, b = wrist_for(cabin, grip, LEFT, 0.0), wrist_for(cabin, grip, LEFT, 0.0, (40.0, 5.0, 30.0))
         np.testing.assert_allclose(b.position_mm - a.position_mm, [40, 5, 30], atol=1e-6)
         assert a.position_mm[0] < 0
 
@@ -246,7 +253,7 @@ def test_face_and_ear_follow_the_head() -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_blend_starts_and_ends_at_its_grips(share: float) -> None:
     cabin = Cabin(planned(13))
-    start, end = cabin.wrists("wheel", RIGHT, 0.0), cabin.wrists("ear", RIGHT, 0.0)
+    start, end = wrist_for(cabin, "wheel", RIGHT, 0.0), wrist_for(cabin, "ear", RIGHT, 0.0)
     for at, wrist in ((0.0, start), (1.0, end)):
         blended = blend(start, end, at)
         np.testing.assert_allclose(blended.position_mm, wrist.position_mm, atol=1e-6)

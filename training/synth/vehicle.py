@@ -272,12 +272,12 @@ class Cabin:
         grip: Grip,
         hand_side: int,
         wheel_angle_deg: float,
-        eye_mid_mm: ArrayLike = (0.0, 0.0, 0.0),
-        head_rotation: ArrayLike | None = None,
+        eye_mid_mm: ArrayLike,
+        head_rotation: ArrayLike,
     ) -> Wrist:
         """Where the left (0) or right (1) hand is for a grip; never further from its shoulder than an arm reaches."""
         eyes = np.asarray(eye_mid_mm, dtype=float)
-        head = np.eye(3) if head_rotation is None else np.asarray(head_rotation, dtype=float)
+        head = np.asarray(head_rotation, dtype=float)
         side = 1.0 if hand_side == RIGHT else -1.0
         by_grip: dict[Grip, Callable[[], Wrist]] = {
             "wheel": lambda: self._on_wheel(side, wheel_angle_deg),
