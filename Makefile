@@ -1,4 +1,4 @@
-# make demo   sets everything up and watches a real clip
+# make demo   sets everything up, watches a real clip and a rendered distraction
 # make test   sets everything up and runs the tests
 # make lint | test-all | bench | bundle | clean
 # make standard-set   renders the drives that networks are trained and judged on (about 2 hours on two cores; resumable)
@@ -11,8 +11,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test test-all lint format bench bundle standard-set clean
 
 demo: $(VENV)/.device .demo/carphone.mp4
-	rm -rf .demo/drive .demo/drive.annotated.webm
+	rm -rf .demo/drive .demo/drive.annotated.webm .demo/distraction
 	$(BIN)/dashgaze watch .demo/carphone.mp4 --config examples/demo.toml --out .demo/drive --annotate
+	$(BIN)/dashgaze watch examples/distraction/driver.mp4 --road examples/distraction/road.mp4 \
+		--config examples/distraction/watch.toml --headless --out .demo/distraction
 
 test: $(VENV)/.dev .demo/carphone.mp4
 	$(BIN)/python -m pytest --cov --cov-report=term

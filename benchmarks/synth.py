@@ -30,6 +30,7 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks import realism
 from benchmarks.realism import Estimate, FaceReader, Faces, Floats, Half, Image
+from benchmarks.synth_grid import render_grid
 from benchmarks.synth_labels import disagreement, head_rotations, vectors
 from dashgaze.bundle import Bundle, packaged_bundle
 from dashgaze.device.eyes import EyeJudge, EyeSettings
@@ -378,11 +379,6 @@ class Grid:
     count: NDArray[np.int64]
     correlation: float
 
-    @property
-    def monotonic(self) -> bool:
-        """Further right in every further bin."""
-        return len(self.offset) > 1 and bool((np.diff(self.offset) > 0).all())
-
 
 def gaze_grid(views: Views, step_deg: float = 5.0, fewest: int = 20) -> Grid:
     """Iris offset over the labelled azimuth in the head, on heads turned less than 30 deg from the camera."""
@@ -670,6 +666,10 @@ def measure(sizes: Sizes, work: Path, data: Path, half: Half) -> tuple[dict[str,
     notes.put("peak_rss_mb_per_worker", peak_mb)
     notes.put("same_seed_same_bytes", float(same_seed_same_bytes(work)))
     sections.append(labels_section(notes, drives))
+    controlled = render_grid()
+    notes.put("gaze_grid_monotonic_right", controlled.monotonic_right)
+    notes.put("gaze_grid_monotonic_up", controlled.monotonic_up)
+    write_atomically(work / "grid.png", cv2.imencode(".png", controlled.picture)[1].tobytes())
     style = ("--style", "drowsy", "--light", "day", "--duration", str(sizes.continuous_s), "--rate", str(CONTINUOUS_HZ))
     continuous = render(work / "continuous", sizes.continuous, *style).folders
     sections.append(timing_section(notes, lids_and_mouth(continuous, bundle)))
@@ -709,7 +709,6 @@ def faces_section(notes: Notes, views: Views) -> str:
         ]
         text += "\n" + notes.table("Head pose, estimate less truth, deg", ("axis", "median", "sd"), spread)
     grid = gaze_grid(views)
-    notes.put("iris_follows_gaze", float(grid.monotonic) if len(grid.offset) > 1 else float("nan"))
     x, y = iris_bias(views)
     text += f"\n\nMesh's iris less label: median {x:+.3f}, {y:+.3f} eye widths. Over the labelled azimuth in the head"
     text += f" (correlation {grid.correlation:.3f}), mean offset of the iris towards the driver's right, eye widths:\n"
