@@ -6,7 +6,6 @@ further up with every step of elevation, in every column.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +46,8 @@ class GazeGrid:
 
 def render_grid(people: int = 3) -> GazeGrid:
     """Render and look at people without glasses in each light."""
-    heads, pictures = [], []
+    heads: list[list[list[Floats]]] = []
+    pictures: list[NDArray[np.uint8]] = []
     with Renderer(FILM_PX) as renderer:
         for actor in _bare_faced(people):
             for light in LIGHTS:
