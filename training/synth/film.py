@@ -27,7 +27,7 @@ from dashgaze.tables import Status, write_atomically
 from dashgaze.training.synth import labels
 from dashgaze.training.synth.actors import Actor, Pose, dressed, rider
 from dashgaze.training.synth.behaviour import STYLES, Behaviour, speed_profile
-from dashgaze.training.synth.drives import DrivePlan
+from dashgaze.training.synth.drives import DrivePlan, SetPlan
 from dashgaze.training.synth.labels import Face, Row
 from dashgaze.training.synth.light import Lighting, sky_of
 from dashgaze.training.synth.person import person_of
@@ -71,6 +71,18 @@ def studio() -> tuple[Renderer, RoadRenderer]:
     renderer = Renderer()
     renderer.context.gc_mode = "auto"
     return renderer, RoadRenderer(renderer.context)
+
+
+@cache
+def warm_studio() -> tuple[Renderer, RoadRenderer]:
+    """The studio after a rehearsal: the very first frame of a context differs in a few pixels from what it draws later.
+
+    Raises DashgazeError if there is no OpenGL.
+    """
+    rehearsal = SetPlan(sessions=1, seed=0, duration_s=1.0, light="infrared").drive(0)
+    for _ in Film(rehearsal).play(*studio()):
+        pass
+    return studio()
 
 
 class Film:
@@ -133,7 +145,10 @@ class Film:
 
     def shots(self) -> Iterator[Shot]:
         """Film every frame of the drive, in order."""
-        renderer, road_renderer = studio()
+        yield from self.play(*warm_studio())
+
+    def play(self, renderer: Renderer, road_renderer: RoadRenderer) -> Iterator[Shot]:
+        """Film every frame of the drive with these."""
         renderer.resize(self._pinhole.size_px)
         renderer.load("driver", self._actor.likeness(self.plan.light == "infrared"))
         riders = self._riders(renderer)
