@@ -661,15 +661,8 @@ def measure(sizes: Sizes, work: Path, data: Path, half: Half) -> tuple[dict[str,
     sections = [faces_section(notes, views)]
     sections.append(or_why_not("Realism", lambda: realism_section(notes, drives, work, data, half)))
     sections.append(or_why_not("People", lambda: people_section(notes, sizes, work, data, half)))
-    rate, peak_mb = render_timed(work / "timed", sizes.timed)
-    notes.put("driver_frames_per_s", rate)
-    notes.put("peak_rss_mb_per_worker", peak_mb)
-    notes.put("same_seed_same_bytes", float(same_seed_same_bytes(work)))
+    renderer_section(notes, sizes, work)
     sections.append(labels_section(notes, drives))
-    controlled = render_grid()
-    notes.put("gaze_grid_monotonic_right", controlled.monotonic_right)
-    notes.put("gaze_grid_monotonic_up", controlled.monotonic_up)
-    write_atomically(work / "grid.png", cv2.imencode(".png", controlled.picture)[1].tobytes())
     style = ("--style", "drowsy", "--light", "day", "--duration", str(sizes.continuous_s), "--rate", str(CONTINUOUS_HZ))
     continuous = render(work / "continuous", sizes.continuous, *style).folders
     sections.append(timing_section(notes, lids_and_mouth(continuous, bundle)))
@@ -681,6 +674,39 @@ def measure(sizes: Sizes, work: Path, data: Path, half: Half) -> tuple[dict[str,
     ]
     text = "\n".join([*head, "", "| metric | value |", "| --- | --- |", *notes.lines, *sections, ""])
     return notes.metrics, text, draw_distributions(views)
+
+
+def renderer_section(notes: Notes, sizes: Sizes, work: Path) -> None:
+    """Speed, memory, determinism and the grid of gaze: what needs no other set."""
+    rate, peak_mb = render_timed(work / "timed", sizes.timed)
+    notes.put("driver_frames_per_s", rate)
+    notes.put("peak_rss_mb_per_worker", peak_mb)
+    notes.put("same_seed_same_bytes", float(same_seed_same_bytes(work)))
+    controlled = render_grid()
+    notes.put("gaze_grid_monotonic_right", controlled.monotonic_right)
+    notes.put("gaze_grid_monotonic_up", controlled.monotonic_up)
+    write_atomically(work / "grid.png", cv2.imencode(".png", controlled.picture)[1].tobytes())
+
+
+def renew_renderer(folder: Path, sizes: Sizes, work: Path) -> None:
+    """Measure `renderer_section` again and put it into the results that are there."""
+    notes = Notes()
+    renderer_section(notes, sizes, work)
+    result = json.loads((folder / "synth.json").read_text())
+    result["metrics"] |= notes.metrics
+    result["renewed"] = {"commit": head_commit(), "metrics": sorted(notes.metrics)}
+    text = (folder / "synth.md").read_text()
+    names = tuple(f"| {line.split('|')[1].strip()} |" for line in notes.lines)
+    kept = [line for line in text.splitlines() if not line.startswith(names)]
+    at = kept.index("| --- | --- |") + 1
+    write_atomically(folder / "synth.md", "\n".join([*kept[:at], *notes.lines, *kept[at:], ""]).encode())
+    write_atomically(folder / "synth.json", json.dumps(result, indent=1).encode() + b"\n")
+
+
+def head_commit() -> str:
+    """Short hash of the commit that is measured."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def or_why_not(title: str, section: Callable[[], str]) -> str:
@@ -856,12 +882,9 @@ def distributions_section(notes: Notes, views: Views) -> str:
 
 def write_results(folder: Path, metrics: Mapping[str, float], text: str, picture: Image) -> None:
     """Write JSON, report and picture, each atomically."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     result = {
         "name": "synth",
-        "commit": commit.stdout.strip(),
+        "commit": head_commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.synth",
@@ -878,6 +901,7 @@ def main() -> None:
     """Run everything, print and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few drives; writes into the work folder")
+    parser.add_argument("--renderer-only", action="store_true", help="speed, memory, determinism and grid, once more")
     parser.add_argument("--fresh", action="store_true", help="render the sets again")
     parser.add_argument("--half", choices=("tuning", "held-out"), default="held-out", help="real faces to compare with")
     parser.add_argument("--data", type=Path, default=realism.DATA, help="folder of real recordings")
@@ -889,6 +913,9 @@ def main() -> None:
     sizes, folder = (QUICK, work) if arguments.quick else (FULL, RESULTS)
     work.mkdir(parents=True, exist_ok=True)
     try:
+        if arguments.renderer_only:
+            renew_renderer(folder, sizes, work)
+            return
         write_results(folder, *measure(sizes, work, arguments.data, arguments.half))
     except DashgazeError as error:
         print(error, file=sys.stderr)

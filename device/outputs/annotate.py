@@ -755,8 +755,9 @@ def _draw_graticule(chart: Image) -> None:
 def _on_map(angles_deg: Floats) -> Floats:
     """Map pixels (n, 2) of azimuth and elevation (n, 2)."""
     az0, az1, el0, el1 = _MAP_DEG
-    x = (angles_deg[:, 0] - az0) / (az1 - az0) * (_MAP[2] - 1)
-    y = (el1 - angles_deg[:, 1]) / (el1 - el0) * (_MAP[3] - 1)
+    azimuth, elevation = np.clip(angles_deg, -1e6, 1e6).T  # beyond it lies no map, and numbers overflow
+    x = (azimuth - az0) / (az1 - az0) * (_MAP[2] - 1)
+    y = (el1 - elevation) / (el1 - el0) * (_MAP[3] - 1)
     return np.stack([x, y], axis=1)
 
 
