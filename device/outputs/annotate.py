@@ -374,7 +374,7 @@ class Annotator:
             return
         at = _held_inside(_on_map(np.array([[az, el]]))[0])
         if gaze.error_deg is not None and np.isfinite(gaze.error_deg):
-            error_deg = min(gaze.error_deg, 90.0)  # more is everywhere
+            error_deg = min(max(gaze.error_deg, 0.0), 90.0)  # more is everywhere
             wide = error_deg / max(np.cos(np.radians(el)), 0.1)
             axes = np.array([[wide * _MAP[2] / 180.0, 0.0], [0.0, error_deg * _MAP[3] / 90.0]])
             draw_lines(chart, [ellipse_points(at, axes)], _mix(_WHITE, colour, 0.4), closed=True)
