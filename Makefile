@@ -1,7 +1,7 @@
 # make demo   sets everything up, watches a real clip and a rendered distraction
 # make test   sets everything up and runs the tests
 # make lint | test-all | bench | bundle | clean
-# make standard-set   renders the drives that networks are trained and judged on (about 2 hours on two cores; resumable)
+# make standard-set   renders the drives that networks are trained and judged on (about 3 hours on two cores; resumable)
 
 PYTHON ?= python3
 VENV ?= .venv
