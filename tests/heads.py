@@ -21,6 +21,7 @@ def landmarks_of(
     points_mm = np.r_[face.vertices_mm, np.repeat(irises, 5, axis=0)]
     in_camera = points_mm @ rotation.T + np.array(position_mm)
     pixels = camera.project(in_camera)
-    along = (1 - TURNED) * np.array([0.0, 0.0, 1.0]) + TURNED * unit(in_camera[:468]).mean(axis=0)  # as the mesh sees depth
+    to_face = unit(in_camera[:468]).mean(axis=0)
+    along = (1 - TURNED) * np.array([0.0, 0.0, 1.0]) + TURNED * to_face  # as the mesh sees depth
     depth = (in_camera - position_mm) @ unit(along) * camera.matrix[0, 0] / position_mm[2]
     return np.c_[pixels, depth].astype(np.float32), rotation
