@@ -140,6 +140,7 @@ class Actor:
         jaw = expression.get("jawOpen", 0.0)
         return self._pose(Posture(head_rotation=rotation, expression=expression, jaw_open=jaw), target, light, 0.0)
 
+    @cached_property
     def normal_opening_mm(self) -> Floats:
         """How far each eye (2,) is open when it looks straight ahead: what openness is measured against."""
         return lid_openings_mm(self._seen(self.body.pose(Posture())))

@@ -60,11 +60,21 @@ class DrivePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SetPlan:
-    """A set of drives; `farm.Plan`."""
+class SetOf:
+    """What every plan of a set has."""
 
     sessions: int
     seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """What must stay the same when the set is resumed or made larger."""
+        return {name: value for name, value in asdict(self).items() if name != "sessions"}
+
+
+@dataclass(frozen=True, slots=True)
+class SetPlan(SetOf):
+    """A set of drives; `farm.Plan`."""
+
     duration_s: float = 30.0
     rate_hz: float = 1.0
     style: Style = "ordinary"
@@ -78,10 +88,6 @@ class SetPlan:
     def kind(self) -> str:
         """What the set holds."""
         return "drives"
-
-    def settings(self) -> dict[str, Any]:
-        """What must stay the same when the set is resumed or made larger."""
-        return {name: value for name, value in asdict(self).items() if name != "sessions"}
 
     def check(self) -> None:
         """Raise InputError for the first value that makes no sense."""

@@ -135,7 +135,6 @@ class Film:
         self._pinhole = render_camera(self.rig.driver.camera)
         self._road_pinhole = render_camera(self.rig.road.camera)
         self._actor = Actor(self.person)
-        self._normal_opening_mm = self._actor.normal_opening_mm()
 
     # --- playing ---
 
@@ -212,7 +211,7 @@ class Film:
         face, view = posed.face, self.rig.driver
         gaze = labels.gaze_row(face, moment.gaze_target_mm, view)
         head = labels.head_row(face, view)
-        lids = labels.lids_row(face, self._normal_opening_mm, moment.jaw_open)
+        lids = labels.lids_row(face, self._actor.normal_opening_mm, moment.jaw_open)
         ray = unit(moment.gaze_target_mm - face.eye_mid_mm)
         zone = self._zones.zone_of(face.eye_mid_mm, ray)
         location, object_id = self._location(t_s, face.eye_mid_mm, ray, zone in ROAD_ZONES)

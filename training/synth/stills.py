@@ -10,11 +10,11 @@ light by the same camera:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from platform import python_version
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from dashgaze.session import SessionHeader, Versions, write_session
 from dashgaze.tables import write_atomically
 from dashgaze.training.synth import labels
 from dashgaze.training.synth.actors import Actor, Pose
-from dashgaze.training.synth.drives import MAX_SEED, MAX_SESSIONS, STRANGER_SEED, check_limits, seed_of
+from dashgaze.training.synth.drives import MAX_SEED, MAX_SESSIONS, STRANGER_SEED, SetOf, check_limits, seed_of
 from dashgaze.training.synth.film import columns
 from dashgaze.training.synth.labels import Row
 from dashgaze.training.synth.light import Lighting
@@ -73,20 +73,14 @@ FEATHER_PX = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class StillsPlan:
+class StillsPlan(SetOf):
     """A set of stills; `farm.Plan`."""
 
-    sessions: int
-    seed: int
     kind: Kind
     people: int = 20
     """In a session."""
     each: int = 4
     """Faces, pairs or triplets of each person."""
-
-    def settings(self) -> dict[str, Any]:
-        """What must stay the same when the set is resumed or made larger."""
-        return {name: value for name, value in asdict(self).items() if name != "sessions"}
 
     def check(self) -> None:
         """Raise InputError for the first value that makes no sense."""
@@ -217,7 +211,7 @@ def photograph(
     row = {
         **labels.gaze_row(pose.face, pose.target_mm, CAMERA),
         **head,
-        **labels.lids_row(pose.face, actor.normal_opening_mm(), expression.get("jawOpen", 0.0)),
+        **labels.lids_row(pose.face, actor.normal_opening_mm, expression.get("jawOpen", 0.0)),
         **labels.person_row(actor.person, occasion.light, occasion.emotion, occasion.strength * valence),
         "pose": labels.pose_bin(head),
     }
