@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dashgaze.geometry import Camera, Floats, angle_between_deg, facing_rotation, rays_from_angles, unit
+from dashgaze.geometry import Camera, Floats, angle_between_deg, facing_rotation, fit_rotation, rays_from_angles, unit
 from dashgaze.session import Session
 from dashgaze.tables import Table
 
@@ -73,13 +73,6 @@ def disagreement(session: Session) -> Disagreement | None:
         face_deg=float(np.nanmax(face)),
         road_deg=_road_deg(session, frames, rays, eyes_mm),
     )
-
-
-def fit_rotation(source: Floats, target: Floats) -> Floats:
-    """The rotation that turns unit vectors (n, 3) into others in the least squares (Kabsch)."""
-    u, _, vt = np.linalg.svd(source.T @ target)
-    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    return np.asarray((u @ np.diag([1.0, 1.0, sign]) @ vt).T)
 
 
 def fit_position(points_mm: Floats, rays: Floats) -> Floats:

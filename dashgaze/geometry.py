@@ -214,6 +214,13 @@ def rotation_between(source: ArrayLike, target: ArrayLike) -> Floats:
     return np.asarray(np.eye(3) + k + k @ k / (1 + cosine))
 
 
+def fit_rotation(source: Floats, target: Floats) -> Floats:
+    """The rotation that turns vectors (n, 3) into others in the least squares (Kabsch 1976)."""
+    u, _, vt = np.linalg.svd(source.T @ target)
+    sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    return np.asarray((u @ np.diag([1.0, 1.0, sign]) @ vt).T)
+
+
 def intersect_sphere(ray: ArrayLike, centre_mm: ArrayLike, radius_mm: float) -> tuple[Floats, Floats]:
     """Where rays (..., 3) from the origin first meet a sphere, and by how much they miss it.
 

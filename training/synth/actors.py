@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from dashgaze.bundle import packaged_bundle
 from dashgaze.device.headpose import CanonicalFace
-from dashgaze.geometry import Floats, angles_from_rays, rays_from_angles, rotation_x, rotation_y, rotation_z
+from dashgaze.geometry import (
+    Floats,
+    angles_from_rays,
+    fit_rotation,
+    rays_from_angles,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+)
 from dashgaze.training.synth import accessories, assets, hair
 from dashgaze.training.synth.body import Body, PosedBody, Posture
 from dashgaze.training.synth.drives import RIDER_SEED
@@ -183,9 +191,7 @@ def face_rotation(rest_mm: NDArray[np.float32]) -> Floats:
     """
     canonical, vertices = _canonical()
     skin = rest_mm[vertices].astype(float)
-    u, _, vt = np.linalg.svd((canonical - canonical.mean(axis=0)).T @ (skin - skin.mean(axis=0)))
-    u[:, -1] *= np.linalg.det(u) * np.linalg.det(vt)
-    return np.asarray((u @ vt).T)
+    return fit_rotation(canonical - canonical.mean(axis=0), skin - skin.mean(axis=0))
 
 
 @cache
