@@ -1,14 +1,16 @@
 # make demo   sets everything up, watches a real clip and a rendered distraction
 # make test   sets everything up and runs the tests
 # make lint | test-all | bench | bundle | clean
-# make standard-set   renders the drives that networks are trained and judged on (about 3 hours on two cores; resumable)
+# make gaze-set       renders the drives that the gaze network is trained and judged on (about an hour on two cores; resumable)
+# make standard-set   the same, and long drives for adaptation and statistics (three hours; resumable)
+# make gaze           trains the gaze network on them and puts it into the packaged bundle (about an hour; resumable)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test test-all lint format bench bundle standard-set clean
+.PHONY: demo test test-all lint format bench bundle gaze gaze-set standard-set clean
 
 demo: $(VENV)/.device .demo/carphone.mp4
 	rm -rf .demo/drive .demo/drive.annotated.webm .demo/distraction
@@ -38,10 +40,12 @@ bench: $(VENV)/.dev
 
 # Different seeds are different people: nobody is in two of these sets.
 SETS ?= sets/standard
-standard-set: $(VENV)/.dev
+gaze-set: $(VENV)/.dev
 	$(BIN)/dashgaze synth $(SETS)/train --sessions 240 --seed 101
 	$(BIN)/dashgaze synth $(SETS)/validation --sessions 30 --seed 102
 	$(BIN)/dashgaze synth $(SETS)/test --sessions 50 --seed 103
+
+standard-set: gaze-set
 	$(BIN)/dashgaze synth $(SETS)/continuous --sessions 24 --seed 104 --duration 120 --rate 5
 
 # Makes device/bundle/ again from the packages that the models come in.

@@ -24,6 +24,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+train = typer.Typer(no_args_is_help=True, help="Train networks on sessions, and judge them.")
+app.add_typer(train, name="train")
+export = typer.Typer(no_args_is_help=True, help="Make, check and sign bundles: what a device runs.")
+app.add_typer(export, name="export")
+
 _DEBUG = "--debug"
 
 
@@ -68,7 +73,10 @@ def watch(
     ] = False,
     blur_face: Annotated[bool, typer.Option("--blur-face", help="Make the face unrecognisable in that video.")] = False,
     headless: Annotated[bool, typer.Option("--headless", help="No live view: one line for each alert.")] = False,
-    gaze: Annotated[Literal["geometric"], typer.Option(help="Gaze estimator.")] = "geometric",
+    gaze: Annotated[
+        Literal["auto", "network", "geometric", "fused"] | None,
+        typer.Option(help="Gaze estimator; auto, which is the default, takes the bundle's network where it has one."),
+    ] = None,
     no_adapt: Annotated[bool, typer.Option("--no-adapt", help="Learn nothing about this camera and driver.")] = False,
     mirror: Annotated[bool, typer.Option("--mirror", help="The video is mirrored, as selfie videos are.")] = False,
     hand_of_drive: Annotated[
@@ -88,6 +96,8 @@ def watch(
         overrides.setdefault("source", {})["mirror"] = True
     if start_utc:
         overrides.setdefault("source", {})["start_utc"] = start_utc
+    if gaze:
+        overrides["gaze"] = {"method": gaze}
     if no_adapt:
         overrides["adaptation"] = {"method": "none"}
     if hand_of_drive:
@@ -164,6 +174,50 @@ def synth(
         print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
     print(f"{out}: {sessions} sessions, {outcome.sessions} new; {outcome.text()}")
+
+
+@train.command(
+    "gaze",
+    epilog="Examples:  dashgaze train gaze edge --out runs/edge   |   "
+    "dashgaze train gaze my.toml --train drives --validation more-drives --out runs/mine",
+)
+def train_gaze(
+    config: Annotated[str, typer.Argument(help="TOML file, or the name of a recipe (training/gaze/recipes).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; one that is there already is gone on with.")],
+    train_sets: Annotated[
+        list[Path] | None, typer.Option("--train", help="Sets of sessions to train on, instead of the configuration's.")
+    ] = None,
+    validation: Annotated[
+        list[Path] | None, typer.Option(help="Sets to stop early by, instead of the configuration's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that take the crops from the videos, before training.")] = 2,
+) -> None:
+    """Train a gaze network on sessions; goes on where it was stopped, to the same weights."""
+    from dashgaze.training.gaze.config import read_gaze_config
+    from dashgaze.training.gaze.train import train as run
+
+    data = {"train": train_sets, "validation": validation}
+    overrides: dict[str, dict[str, Any]] = {"data": {name: sets for name, sets in data.items() if sets}}
+    if seed is not None:
+        overrides["training"] = {"seed": seed}
+    run(read_gaze_config(config, overrides), out, workers)
+
+
+@train.command(
+    epilog="Examples:  dashgaze train evaluate runs/edge sets/standard/test --out report   |   "
+    "dashgaze train evaluate runs/edge sessions/monday sessions/tuesday"
+)
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    sessions: Annotated[list[Path], typer.Argument(help="Sets or single sessions that it was not trained on.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; RUN/report if not set.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that take the crops from the videos.")] = 2,
+) -> None:
+    """Judge a gaze network on sessions with ground truth: errors with intervals, subsets, baselines, pictures."""
+    from dashgaze.training.gaze.report import evaluate_run
+
+    evaluate_run(run, sessions, out or run / "report", workers)
 
 
 @app.command()

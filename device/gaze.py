@@ -1,4 +1,4 @@
-"""Geometric gaze: irises on eyeballs in a posed head, as a ray in the driver-camera frame.
+"""The gaze stage, and its geometric estimator: irises on eyeballs in a posed head, as a ray in the driver-camera frame.
 
 The viewing ray through each iris meets an eyeball of 12 mm whose centre the head pose gives; the line from the centre
 to that point is where the eye looks. Irises are some pixels wide, so that this is noisy, and its elevation more than
@@ -9,6 +9,9 @@ gaze, 60 people, each left out in turn: mean error 9.5 deg, 13.3 deg for the hea
 """
 
 import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,34 +35,77 @@ _TURNED_YAW_DEG = 23.0
 _EYES_TURNED, _HEAD_TURNED = 0.37, 0.2  # beyond that yaw every degree adds so much error
 _FAR_YAW_DEG = 60.0
 _SEAT_S = 120.0
+_RADIAN_DEG = math.degrees(1.0)
+
+Method = Literal["auto", "network", "geometric", "fused"]
 
 
 class GazeSettings(Settings):
-    """The geometric estimator and its filter."""
+    """Which estimator looks, when it is not believed, and the filter."""
 
+    method: Method = Field(
+        "auto",
+        description="estimator; fused is the mean of both by their errors, auto the network where the bundle has one",
+    )
+    largest_error_deg: float = Field(
+        25.0, gt=0, le=90, description="where the network doubts itself by more, the geometric estimate is used"
+    )
     min_cutoff_hz: float = Field(1.5, gt=0, description="one-euro filter: cutoff at rest")
     beta_hz: float = Field(2.0, ge=0, description="one-euro filter: rise of the cutoff per radian a second")
-    smallest_eye_px: float = Field(7.0, gt=0, description="with narrower eyes the head's direction is used")
+    smallest_eye_px: float = Field(
+        7.0, gt=0, description="with narrower eyes the geometric estimate is the head's direction"
+    )
 
 
-class GeometricGaze:
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What an estimator makes of one frame, by itself: nothing is filtered."""
+
+    ray: Floats
+    """(3,) unit vector in the camera frame, from the middle of the eyes."""
+    error_deg: float
+    """One standard deviation per axis."""
+    good: bool = True
+    """False where the estimator could not do what it is for, and `ray` is what it falls back on."""
+    road_residual_deg: tuple[float, float] | None = None
+    """`Gaze.road_residual_deg`"""
+
+
+class Estimator(Protocol):
+    """What the gaze stage asks of an estimator."""
+
+    def look(self, frame: Frame, face: Face, head: HeadPose, apertures: Apertures) -> Look:
+        """Where a posed face with landmarks looks, its eyes not being closed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """A posed face with its eyes, and how it looks; no look from closed eyes."""
+
+    head: HeadPose
+    eyes: Eyes
+    look: Look | None
+
+
+class GazeStage:
     """The gaze stage of the loop. `adapt` takes over what adaptation found, between frames."""
 
     def __init__(
         self,
         settings: GazeSettings,
-        camera: Camera,
-        face: CanonicalFace,
+        estimator: Estimator,
+        head: HeadPoseEstimator,
         eyes: EyeJudge,
         zones: ZoneMap,
         car_from_camera: Floats,
     ) -> None:
-        self._settings, self._camera, self._zones, self._eyes = settings, camera, zones, eyes
-        self._eyeballs_mm = face.eyeballs_mm
-        self._head = HeadPoseEstimator(face, camera)
+        self._estimator, self._head, self._eyes, self._zones = estimator, head, eyes, zones
         self._car_from_camera = car_from_camera
-        self._filter = OneEuroFilter(settings.min_cutoff_hz, settings.beta_hz)
+        self._smooth_ray = OneEuroFilter(settings.min_cutoff_hz, settings.beta_hz)
+        self._smooth_residual = OneEuroFilter(settings.min_cutoff_hz, settings.beta_hz)
         self._seat: tuple[float, Floats] | None = None  # when, and where the eyes usually are
+        self.looks: Counter[bool] = Counter()
+        """How many looks were good, and how many not."""
 
     def adapt(self, car_from_camera: Floats) -> None:
         """Use another rotation (3, 3) from the camera frame to the car frame."""
@@ -67,46 +113,36 @@ class GeometricGaze:
 
     def estimate(self, frame: Frame, face: Face) -> Gaze:
         """Gaze of a face; a status and nothing else where there is no face."""
-        if face.landmarks_px is None:
-            self._filter.reset()
-            return Gaze(face.status)
-        head = self._head.fit(face.landmarks_px)
-        if head is None:
-            self._filter.reset()
-            return Gaze(Status.LOW_QUALITY)
-        eyes, apertures = self._eyes.judge(frame.t_s, face, head)
-        if eyes.closed:
-            self._filter.reset()
-            return Gaze(Status.EYES_CLOSED, eye_mid_mm=head.position_mm, head=head, eyes=eyes)
-        return self._open_eyed(frame, face.landmarks_px, head, eyes, apertures)
+        sighting = self.see(frame, face)
+        if sighting is not None and sighting.look is not None:
+            self.looks[sighting.look.good] += 1
+            return self._gaze(frame.t_s, sighting.head, sighting.eyes, sighting.look)
+        self._smooth_ray.reset()
+        self._smooth_residual.reset()
+        if sighting is None:
+            return Gaze(Status.LOW_QUALITY if face.landmarks_px is not None else face.status)
+        head = sighting.head
+        return Gaze(Status.EYES_CLOSED, eye_mid_mm=head.position_mm, head=head, eyes=sighting.eyes)
 
-    def _open_eyed(
-        self,
-        frame: Frame,
-        landmarks_px: NDArray[np.float32],
-        head: HeadPose,
-        eyes: Eyes,
-        apertures: Apertures,
-    ) -> Gaze:
-        eye_px = _eye_width_px(landmarks_px)
-        irises = self._camera.rays(landmarks_px[[RIGHT_IRIS, LEFT_IRIS], :2])
-        facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(irises).all())
-        usable = facing and eye_px >= self._settings.smallest_eye_px
-        if usable:
-            azimuth, elevation = self._eye_in_head(irises, head, apertures)
-            error_deg = _error_deg(_EYES_ERROR_DEG, _EYES_TURNED, head, eye_px)
-        else:
-            azimuth, elevation, error_deg = 0.0, 0.0, _error_deg(_HEAD_ERROR_DEG, _HEAD_TURNED, head, eye_px)
-        ray = unit(self._filter(frame.t_s, head.rotation @ rays_from_angles(azimuth, elevation)))
+    def see(self, frame: Frame, face: Face) -> Sighting | None:
+        """Head, eyes and unfiltered look of a face; None where there is none, or no head fits it."""
+        head = None if face.landmarks_px is None else self._head.fit(face.landmarks_px)
+        if head is None:
+            return None
+        eyes, apertures = self._eyes.judge(frame.t_s, face, head)
+        return Sighting(head, eyes, None if eyes.closed else self._estimator.look(frame, face, head, apertures))
+
+    def _gaze(self, t_s: float, head: HeadPose, eyes: Eyes, look: Look) -> Gaze:
+        ray = unit(self._smooth_ray(t_s, look.ray))
         in_face = angles_from_rays(head.rotation.T @ ray)
         in_car = self._car_from_camera @ ray
         car_azimuth, car_elevation = angles_from_rays(in_car)
-        zone, off_road_deg = self._zones.locate(self._eyes_in_car(frame.t_s, head.position_mm), in_car)
+        zone, off_road_deg = self._zones.locate(self._eyes_in_car(t_s, head.position_mm), in_car)
         return Gaze(
-            status=Status.OK if usable else Status.LOW_QUALITY,
+            status=Status.OK if look.good else Status.LOW_QUALITY,
             ray=ray,
             eye_mid_mm=head.position_mm,
-            error_deg=error_deg,
+            error_deg=look.error_deg,
             azimuth_deg=float(in_face[0]),
             elevation_deg=float(in_face[1]),
             car_azimuth_deg=float(car_azimuth),
@@ -115,7 +151,44 @@ class GeometricGaze:
             off_road_deg=off_road_deg,
             head=head,
             eyes=eyes,
+            road_residual_deg=self._residual(t_s, look.road_residual_deg),
         )
+
+    def _residual(self, t_s: float, residual_deg: tuple[float, float] | None) -> tuple[float, float] | None:
+        if residual_deg is None:
+            return None
+        right, up = self._smooth_residual(t_s, np.array(residual_deg), _RADIAN_DEG).tolist()
+        return right, up
+
+    def _eyes_in_car(self, t_s: float, eye_mid_mm: Floats) -> Floats:
+        """Where the eyes are in the car frame, whose origin is their usual place: a mean over the last minutes."""
+        if self._seat is None:
+            self._seat = (t_s, eye_mid_mm)
+        before_s, seat_mm = self._seat
+        seat_mm = seat_mm + (1 - np.exp(-(t_s - before_s) / _SEAT_S)) * (eye_mid_mm - seat_mm)
+        self._seat = (t_s, seat_mm)
+        in_car: Floats = self._car_from_camera @ (eye_mid_mm - seat_mm)
+        return np.clip(in_car, -300, 300)
+
+
+class GeometricGaze:
+    """The geometric estimator: needs landmarks, head and lids, no picture."""
+
+    def __init__(self, settings: GazeSettings, camera: Camera, face: CanonicalFace, eyes: EyeJudge) -> None:
+        self._settings, self._camera, self._eyes = settings, camera, eyes
+        self._eyeballs_mm = face.eyeballs_mm
+
+    def look(self, frame: Frame, face: Face, head: HeadPose, apertures: Apertures) -> Look:
+        """`Estimator.look`; the head's direction where the eyes are hidden or too small."""
+        landmarks_px = face.landmarks_px
+        assert landmarks_px is not None
+        eye_px = _eye_width_px(landmarks_px)
+        irises = self._camera.rays(landmarks_px[[RIGHT_IRIS, LEFT_IRIS], :2])
+        facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(irises).all())
+        if not (facing and eye_px >= self._settings.smallest_eye_px):
+            return Look(head.rotation[:, 2], _error_deg(_HEAD_ERROR_DEG, _HEAD_TURNED, head, eye_px), good=False)
+        ray = head.rotation @ rays_from_angles(*self._eye_in_head(irises, head, apertures))
+        return Look(ray, _error_deg(_EYES_ERROR_DEG, _EYES_TURNED, head, eye_px))
 
     def _eye_in_head(self, irises: Floats, head: HeadPose, apertures: Apertures) -> tuple[float, float]:
         """Azimuth and elevation of the gaze in the face frame, degrees; `irises` are rays (2, 3), right and left."""
@@ -128,16 +201,6 @@ class GeometricGaze:
         azimuth = _AZIMUTH_GAIN * float(np.clip(azimuths[seen].mean(), -60, 60))
         elevation = _ELEVATION_GAIN * float(np.clip(elevations[seen].mean(), -60, 60)) + lid_deg
         return azimuth, float(np.clip(elevation, -45, 45))
-
-    def _eyes_in_car(self, t_s: float, eye_mid_mm: Floats) -> Floats:
-        """Where the eyes are in the car frame, whose origin is their usual place: a mean over the last minutes."""
-        if self._seat is None:
-            self._seat = (t_s, eye_mid_mm)
-        before_s, seat_mm = self._seat
-        seat_mm = seat_mm + (1 - np.exp(-(t_s - before_s) / _SEAT_S)) * (eye_mid_mm - seat_mm)
-        self._seat = (t_s, seat_mm)
-        in_car: Floats = self._car_from_camera @ (eye_mid_mm - seat_mm)
-        return np.clip(in_car, -300, 300)
 
 
 def _error_deg(base_deg: float, turned: float, head: HeadPose, eye_px: float) -> float:

@@ -87,8 +87,8 @@ class Gaze:
     """Where the driver looks. `status` is that of ray and angles, `location_status` that of the road location."""
 
     status: Status
-    """OK; EYES_CLOSED; LOW_QUALITY: the ray is the head's direction and its error says so, or there is none where not
-    even a head fits; else as `Face.status`."""
+    """OK; EYES_CLOSED; LOW_QUALITY: the ray is what the estimator falls back on and its error says so, or there is
+    none where not even a head fits; else as `Face.status`."""
     ray: NDArray[np.float64] | None = None
     """3, unit vector in the camera frame, from `eye_mid_mm`."""
     eye_mid_mm: NDArray[np.float64] | None = None
@@ -110,6 +110,9 @@ class Gaze:
     road_px: tuple[float, float] | None = None
     road_error_px: float | None = None
     location_status: Status = Status.UNKNOWN
+    road_residual_deg: tuple[float, float] | None = None
+    """What the rigid pair of cameras leaves over, by a network that knows: degrees to the right and up in the road
+    camera, to add to the direction of `ray` there (parallax included). None where nothing says."""
 
 
 class Level(IntEnum):

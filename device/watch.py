@@ -29,9 +29,10 @@ from dashgaze.device.attention import AttentionPolicy
 from dashgaze.device.config import WatchConfig
 from dashgaze.device.eyes import EyeJudge
 from dashgaze.device.faces import FaceTracker
-from dashgaze.device.gaze import GeometricGaze
-from dashgaze.device.headpose import CanonicalFace
+from dashgaze.device.gaze import GazeStage
+from dashgaze.device.headpose import CanonicalFace, HeadPoseEstimator
 from dashgaze.device.latency import LatencyHistogram
+from dashgaze.device.network import build_estimator, open_network
 from dashgaze.device.outputs.annotate import Annotator
 from dashgaze.device.outputs.drive_rows import observation
 from dashgaze.device.outputs.terminal import View
@@ -73,6 +74,7 @@ class Stages:
         self, config: WatchConfig, bundle: Bundle, name: str, road_size_px: tuple[int, int] | None = None
     ) -> None:
         self._config, self._name = config, name
+        self._network = open_network(config.gaze.method, bundle)
         self._canonical = CanonicalFace.from_bundle(bundle)
         self.zones = ZoneMap.for_vehicle(config.vehicle.hand_of_drive, config.zones)
         self.faces = FaceTracker(bundle, config.faces, config.vehicle.hand_of_drive)
@@ -85,11 +87,19 @@ class Stages:
         self._road: RoadView | None = None
         if road_size_px is not None:
             self._road = RoadView(config.road, config.road.camera(road_size_px))
-        self._gaze: GeometricGaze | None = None
+        self._gaze: GazeStage | None = None
         self.camera: Camera | None = None
         self.latencies = {name: LatencyHistogram() for name in _STAGES}
         self._acknowledged = False
         self._policy_s = 0.0
+
+    def gaze_summary(self) -> dict[str, Any]:
+        """Which estimator looked, and on how many frames the network could and what it falls back on had to."""
+        method = self._config.gaze.method
+        if method == "auto":
+            method = "geometric" if self._network is None else "network"
+        good, fallback = (0, 0) if self._gaze is None else (self._gaze.looks[True], self._gaze.looks[False])
+        return {"method": method, "network_frames": good if self._network else 0, "fallback_frames": fallback}
 
     def see_nothing(self, t_s: float) -> Attention:
         """Tell the policy that the camera gives nothing."""
@@ -140,13 +150,20 @@ class Stages:
         resized = cv2.resize(frame.image, self.camera.size_px, interpolation=cv2.INTER_AREA)
         return replace(frame, image=np.asarray(resized, np.uint8))
 
-    def _gaze_for(self, frame: Frame) -> GeometricGaze:
+    def _gaze_for(self, frame: Frame) -> GazeStage:
         """The gaze stage, built when the first picture tells the camera's size."""
         height, width = frame.image.shape[:2]
         if self._gaze is None:
-            mount = self._config.camera.car_from_camera()
-            self.camera = self._config.camera.camera((width, height), self._config.source.mirror)
-            self._gaze = GeometricGaze(self._config.gaze, self.camera, self._canonical, self._eyes, self.zones, mount)
+            config = self._config
+            self.camera = camera = config.camera.camera((width, height), config.source.mirror)
+            self._gaze = GazeStage(
+                config.gaze,
+                build_estimator(config.gaze, self._network, camera, self._canonical, self._eyes),
+                HeadPoseEstimator(self._canonical, camera),
+                self._eyes,
+                self.zones,
+                config.camera.car_from_camera(),
+            )
         return self._gaze
 
     def _take_over(self, calibration: Calibration) -> None:
@@ -439,6 +456,7 @@ class _Run:
             "skipped_frames": self._skipped,
             "unreadable_frames": self._source.unreadable,
             "reconnects": self._source.reconnects,
+            "gaze": self._stages.gaze_summary(),
             "adaptation": {
                 "method": self._config.adaptation.method,
                 "ready": found is not None,

@@ -8,9 +8,10 @@ from heads import CAMERA, landmarks_of
 from test_eyes import BUNDLE, CANONICAL, NAMES, face_with
 
 from dashgaze.device.eyes import EyeJudge, EyeSettings
-from dashgaze.device.gaze import GazeSettings, GeometricGaze
+from dashgaze.device.gaze import GazeSettings, GazeStage, GeometricGaze
+from dashgaze.device.headpose import HeadPoseEstimator
 from dashgaze.device.records import Face, Frame
-from dashgaze.geometry import FACING, angle_between_deg, rays_from_angles, rotation_y
+from dashgaze.geometry import FACING, Camera, angle_between_deg, rays_from_angles, rotation_y
 from dashgaze.tables import Status
 from dashgaze.zones import Zone, ZoneMap
 
@@ -18,9 +19,16 @@ BLANK = np.zeros((720, 1280, 3), np.uint8)
 assert BUNDLE
 
 
-def estimator(car_from_camera=FACING):
+def estimator(car_from_camera=FACING, camera=CAMERA):
+    """The gaze stage with the geometric estimator."""
     eyes = EyeJudge(EyeSettings(), NAMES)
-    return GeometricGaze(GazeSettings(), CAMERA, CANONICAL, eyes, ZoneMap.for_vehicle("left"), car_from_camera)
+    return stage_of(GeometricGaze(GazeSettings(), camera, CANONICAL, eyes), eyes, car_from_camera, camera)
+
+
+def stage_of(looker, eyes, car_from_camera=FACING, camera=CAMERA):
+    """The gaze stage with any estimator."""
+    head, zones = HeadPoseEstimator(CANONICAL, camera), ZoneMap.for_vehicle("left")
+    return GazeStage(GazeSettings(), looker, head, eyes, zones, car_from_camera)
 
 
 def looking(pose_deg=(0, 0, 0), gaze_deg=(0, 0), aperture=0.3, blink=0.15, position_mm=(0.0, 0.0, 700.0)):
@@ -136,11 +144,28 @@ def test_a_face_beside_the_axis_that_looks_into_the_lens_has_two_open_eyes():
 
 
 def test_landmarks_beyond_the_lens_model_are_no_gaze_and_no_crash():
-    from dashgaze.geometry import Camera
-
     lens = Camera.from_parameters((1280, 720), CAMERA.matrix, [-0.9])
-    stage = GeometricGaze(
-        GazeSettings(), lens, CANONICAL, EyeJudge(EyeSettings(), NAMES), ZoneMap.for_vehicle("left"), FACING
-    )
+    stage = estimator(camera=lens)
     face, _ = looking(position_mm=(560.0, 0.0, 700.0))
     assert stage.estimate(Frame(0, 0.0, BLANK), face).status is Status.LOW_QUALITY
+
+
+def test_a_look_is_of_its_own_frame_and_a_gaze_is_filtered():
+    stage = estimator()
+    first, second = looking((20, 0, 0))[0], looking((-20, 0, 0))[0]
+    stage.estimate(Frame(0, 0.0, BLANK), first)
+    alone = estimator().see(Frame(0, 0.0, BLANK), second)
+    after = stage.see(Frame(1, 0.03, BLANK), second)
+    assert after.look.ray == pytest.approx(alone.look.ray, abs=0.01)
+    assert angle_between_deg(stage.estimate(Frame(1, 0.03, BLANK), second).ray, after.look.ray) > 2
+
+
+def test_what_is_seen_needs_no_picture():
+    """Landmarks, blendshapes and head are all that the geometric estimator takes."""
+    face, _ = looking(gaze_deg=(15, 0))
+    judge = EyeJudge(EyeSettings(), NAMES)
+    head = HeadPoseEstimator(CANONICAL, CAMERA).fit(face.landmarks_px)
+    _, apertures = judge.judge(0.0, face, head)
+    look = GeometricGaze(GazeSettings(), CAMERA, CANONICAL, judge).look(Frame(0, 0.0, BLANK), face, head, apertures)
+    assert look.good
+    assert look.ray @ head.rotation[:, 0] > 0

@@ -1,5 +1,6 @@
 """Head pose: a face put somewhere is found there."""
 
+import cv2
 import numpy as np
 import pytest
 from heads import CAMERA, landmarks_of
@@ -7,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashgaze.bundle import packaged_bundle
-from dashgaze.device.headpose import CanonicalFace, HeadPoseEstimator
-from dashgaze.geometry import Camera, angle_between_deg
+from dashgaze.device.faces import FaceSettings, FaceTracker
+from dashgaze.device.headpose import MESH, CanonicalFace, HeadPoseEstimator, MeshFaults
+from dashgaze.device.records import Frame
+from dashgaze.geometry import Camera, angle_between_deg, facing_rotation
 
 FACE = CanonicalFace.from_bundle(packaged_bundle())
 ESTIMATOR = HeadPoseEstimator(FACE, CAMERA)
@@ -43,6 +46,39 @@ def test_a_distorting_lens_does_not_turn_the_head():
     assert told is not None
     assert (told.yaw_deg, told.pitch_deg) == pytest.approx((20, 5), abs=2)
     assert told.error_px < straight.error_px
+
+
+@given(st.floats(-90, 90), st.floats(-40, 40), st.floats(-40, 40), st.floats(-300, 300))
+def test_faults_are_the_same_in_the_mirror(yaw, pitch, roll, x):
+    here = MESH.turn_deg(facing_rotation(yaw, pitch, roll), np.array([x, 50.0, 700.0]))
+    mirrored = MESH.turn_deg(facing_rotation(-yaw, pitch, -roll), np.array([-x, 50.0, 700.0]))
+    assert mirrored == pytest.approx(here * [1, -1, -1])
+    assert np.linalg.norm(here) <= np.hypot(MESH.short_deg, MESH.raised_deg) + 1e-9, "bounded, however wrong a pose is"
+
+
+def test_a_face_that_looks_into_the_lens_is_not_corrected_wherever_it_is():
+    position = np.array([-260.0, 0.0, 600.0])
+    facing = facing_rotation(np.degrees(np.arctan2(-260, 600)), 20, 0)
+    assert MESH.turn_deg(facing, position) == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_a_real_head_that_turns_does_not_nod(data):
+    """A woman turns her head from -37 to 58 deg and keeps it level: nothing here is rendered."""
+    clip = cv2.VideoCapture(str(data / "face_videos_intel_preview" / "preview" / "head-pose-face-detection-female.gif"))
+    tracker = FaceTracker(packaged_bundle(), FaceSettings(), "left")
+    faces = []
+    while (picture := clip.read())[0]:
+        faces.append(tracker.find(Frame(len(faces), len(faces) / 10, picture[1])))
+    size_px = int(clip.get(cv2.CAP_PROP_FRAME_WIDTH)), int(clip.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    camera = Camera.from_fov(size_px, 50)
+    nods = []
+    for faults in (MeshFaults(short_deg=0, raised_deg=0), MESH):
+        estimator = HeadPoseEstimator(FACE, camera, faults)
+        poses = [estimator.fit(face.landmarks_px) for face in faces if face.landmarks_px is not None]
+        aside = np.sin(np.radians([pose.seen_from_deg[0] for pose in poses]))
+        nods.append(np.polyfit(aside**2, [pose.pitch_deg for pose in poses], 1)[0])
+    assert np.ptp(aside) > 1
+    assert abs(nods[1]) < abs(nods[0]) / 2
 
 
 def test_estimates_that_disagree_are_said_to():

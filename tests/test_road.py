@@ -1,5 +1,7 @@
 """Gaze on the road view: the rigid pair, parallax, what lies outside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,3 +65,15 @@ def test_what_the_road_camera_does_not_see_is_off_view_and_has_no_place(azimuth)
 def test_a_gaze_that_is_not_known_has_no_location():
     placed = VIEW.place(Gaze(Status.EYES_CLOSED))
     assert (placed.location_status, placed.road_px) == (Status.EYES_CLOSED, None)
+
+
+def test_a_residual_turns_the_direction_in_the_road_camera_and_replaces_the_parallax():
+    told = replace(looking(10, 0), road_residual_deg=(5.0, -2.0))
+    straight = RoadView(RoadSettings(), CAMERA).place(told).road_px
+    assert straight == pytest.approx(tuple(CAMERA.project(rays_from_angles(15, -2))), abs=1e-6)
+
+
+def test_a_pair_that_was_measured_leaves_no_residual():
+    measured = RoadView(RoadSettings(yaw_deg=10), CAMERA)
+    told = replace(looking(10, 0), road_residual_deg=(5.0, -2.0))
+    assert measured.place(told).road_px == measured.place(looking(10, 0)).road_px

@@ -1,0 +1,261 @@
+"""Test-time adaptation: what it changes, what it must not change, and what it does when nothing can be learned."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dashgaze.device.crops import CropPlan
+from dashgaze.errors import InputError
+from dashgaze.geometry import Camera
+from dashgaze.training.gaze.adapt import AdaptedPredictor, Step, adapt, translate
+from dashgaze.training.gaze.config import AdaptationConfig, ModelConfig
+from dashgaze.training.gaze.model import DashGazeNet, used_inputs
+from dashgaze.training.gaze.samples import SessionSamples, sample_type
+
+TINY = ModelConfig(
+    width=0.125,
+    features=8,
+    driver_px=(32, 32),
+    face_px=(32, 32),
+    landmarks="five",
+    head_pose=False,
+    ray=False,
+    location="direct",
+    session_task="translation",
+)
+SETTINGS = AdaptationConfig(batch=4, learning_rate=0.1)
+"""A rate at which a few steps show."""
+
+
+def toy_session(rows: int, seed: int = 0, config: ModelConfig = TINY) -> SessionSamples:
+    rng = np.random.default_rng(seed)
+    records = np.zeros(rows, sample_type(CropPlan(config.driver_px, config.face_px, channels=config.channels)))
+    records["frame"] = np.arange(rows)
+    records["t_s"] = np.arange(rows) / 5
+    records["five"] = rng.normal(0, 0.01, (rows, 5, 2))
+    records["mesh"] = rng.normal(0, 0.3, (rows, 478, 2))
+    records["pose"] = rng.normal(0, 0.3, (rows, 9))
+    records["pose"][:, 8] = 0.7
+    for name in ("driver", "face", "right_eye", "left_eye"):
+        records[name] = rng.integers(0, 256, records[name].shape)
+    records["view"] = np.eye(3)
+    records["usable"] = True
+    camera = Camera.from_fov((1280, 720), 65)
+    return SessionSamples(
+        session_id="toy",
+        driver_id="somebody",
+        path="toy",
+        light="day",
+        glasses="none",
+        camera_position=None,
+        hand_of_drive="left",
+        driver_camera=camera,
+        road_camera=camera,
+        considered=rows,
+        missed=0,
+        arrays={name: records[name] for name in records.dtype.names or ()},
+    )
+
+
+def toy_network(config: ModelConfig = TINY) -> DashGazeNet:
+    torch.manual_seed(1)
+    return DashGazeNet(config).eval()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def steps_of(
+    network: DashGazeNet, samples: SessionSamples, config: AdaptationConfig = SETTINGS, seed: int = 0
+) -> list[Step]:
+    return list(adapt(network, config, samples, seeded(seed)))
+
+
+def faces_of(steps: list[Step]) -> Tensor:
+    """Angles in the order of the session's rows."""
+    angles = torch.cat([step.outputs.face_deg for step in steps if step.outputs.face_deg is not None])
+    return angles[np.argsort(np.concatenate([step.rows for step in steps]))]
+
+
+def plain(network: DashGazeNet, samples: SessionSamples) -> Tensor:
+    """Angles without adaptation, all in one batch."""
+    inputs = {name: torch.from_numpy(np.array(samples.arrays[name])) for name in used_inputs(network.config)}
+    with torch.no_grad():
+        angles = network(inputs).face_deg
+    assert angles is not None
+    return angles
+
+
+def landmarks(rows: int, seed: int = 0) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return {
+        "five": torch.randn(rows, 5, 2, generator=random),
+        "mesh": torch.randn(rows, 478, 2, generator=random),
+        "pose": torch.rand(rows, 9, generator=random) + 0.3,
+        "left_eye": torch.randint(0, 256, (rows, 1, 50, 100), dtype=torch.uint8, generator=random),
+    }
+
+
+# --- translation ---
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(0, 9), shift=st.floats(0.001, 0.49), seed=st.integers(0, 2**31))
+def test_all_landmarks_of_a_sample_move_alike_and_not_too_far(rows: int, shift: float, seed: int) -> None:
+    inputs = landmarks(rows)
+    moved = translate(inputs, shift, seeded(seed))
+    by_five = moved["five"] - inputs["five"]
+    by_mesh = (moved["mesh"] - inputs["mesh"]) / inputs["pose"][:, 8, None, None]
+    for by in (by_five, by_mesh):
+        torch.testing.assert_close(by, by[:, :1].expand_as(by), rtol=0, atol=1e-5)
+    assert (by_five.abs() <= shift + 1e-6).all()
+    torch.testing.assert_close(by_mesh[:, 0], 12.5 * by_five[:, 0], rtol=0, atol=1e-4)  # one angle
+
+
+def test_shifts_fill_the_square() -> None:
+    moved = translate({"five": torch.zeros(4000, 5, 2)}, 0.1, seeded())["five"][:, 0]
+    assert moved.mean(dim=0).abs().max() < 0.005
+    assert moved.std(dim=0) == pytest.approx([0.2 / 12**0.5] * 2, rel=0.05)
+    assert abs(float(torch.corrcoef(moved.T)[0, 1])) < 0.05
+
+
+def test_samples_move_each_on_their_own() -> None:
+    moved = translate({"five": torch.zeros(50, 5, 2)}, 0.1, seeded())["five"][:, 0]
+    assert len(moved.unique(dim=0)) == 50
+
+
+def test_pictures_and_pose_stay_and_nothing_is_changed_in_place() -> None:
+    inputs = landmarks(6)
+    before = {name: value.clone() for name, value in inputs.items()}
+    moved = translate(inputs, 0.1, seeded())
+    assert all(torch.equal(inputs[name], before[name]) for name in inputs)
+    assert moved["left_eye"] is inputs["left_eye"]
+    assert moved["pose"] is inputs["pose"]
+    assert set(moved) == set(inputs)
+
+
+def test_the_same_generator_moves_alike() -> None:
+    inputs = landmarks(6)
+    one, other = (translate(inputs, 0.1, seeded(7)) for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["five"], translate(inputs, 0.1, seeded(8))["five"])
+
+
+def test_the_mesh_moves_without_a_head_pose_too() -> None:
+    inputs = {"mesh": torch.zeros(3, 478, 2)}
+    assert (translate(inputs, 0.1, seeded())["mesh"].abs() <= 0.1 * 12.5 * 0.7 + 1e-6).all()
+
+
+# --- adaptation ---
+
+
+def test_predictions_without_a_step_are_those_of_the_network() -> None:
+    network, samples = toy_network(), toy_session(11)
+    still = SETTINGS.model_copy(update={"learning_rate": 0.0})
+    torch.testing.assert_close(faces_of(steps_of(network, samples, still)), plain(network, samples))
+
+
+def test_the_first_batch_is_predicted_with_the_trained_weights_and_the_next_is_not() -> None:
+    network, samples = toy_network(), toy_session(12)
+    adapted, unadapted = faces_of(steps_of(network, samples)), plain(network, samples)
+    torch.testing.assert_close(adapted[:4], unadapted[:4])
+    assert (adapted[4:8] - unadapted[4:8]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_network_given_stays_as_it_is(training: bool) -> None:
+    network = toy_network().train(training)
+    before = copy.deepcopy(network.state_dict())
+    steps_of(network, toy_session(12))
+    assert network.training is training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(weight.requires_grad and weight.grad is None for weight in network.parameters())
+
+
+def test_batches_come_in_the_order_of_time() -> None:
+    samples = toy_session(10)
+    shuffled = np.random.default_rng(3).permutation(10)
+    arrays: Mapping[str, np.ndarray] = {name: values[shuffled] for name, values in samples.arrays.items()}
+    mixed = replace(samples, arrays=arrays)
+    steps = steps_of(toy_network(), mixed)
+    rows = np.concatenate([step.rows for step in steps])
+    assert (np.diff(mixed.arrays["t_s"][rows]) > 0).all()
+    assert [len(step.rows) for step in steps] == [4, 4, 2]
+    torch.testing.assert_close(faces_of(steps), faces_of(steps_of(toy_network(), samples))[shuffled])
+
+
+def test_the_same_seed_gives_the_same() -> None:
+    network, samples = toy_network(), toy_session(16)
+    one, again, other = (faces_of(steps_of(network, samples, seed=seed)) for seed in (5, 5, 6))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_nothing_depends_on_torchs_own_random_numbers() -> None:
+    network, samples = toy_network(), toy_session(16)
+    one = faces_of(steps_of(network, samples))
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    assert torch.equal(one, faces_of(steps_of(network, samples)))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_prediction_does_not_depend_on_what_comes_later() -> None:
+    network, samples = toy_network(), toy_session(16)
+    begun = replace(samples, arrays={name: values[:8] for name, values in samples.arrays.items()})
+    torch.testing.assert_close(faces_of(steps_of(network, samples))[:8], faces_of(steps_of(network, begun)))
+
+
+def test_the_loss_falls_on_a_session_that_goes_on() -> None:
+    losses = [step.loss for step in steps_of(toy_network(), toy_session(400)) if step.loss is not None]
+    assert len(losses) == 100
+    assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.05
+
+
+def test_an_empty_session_has_no_steps() -> None:
+    assert steps_of(toy_network(), toy_session(0)) == []
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_ends_adaptation_and_undoes_it(spoiled: float) -> None:
+    network, samples = toy_network(), toy_session(20)
+    samples.arrays["five"][9] = spoiled  # in the third batch
+    steps = steps_of(network, samples)
+    assert [step.loss is None for step in steps] == [False, False, True, True, True]
+    torch.testing.assert_close(faces_of(steps)[12:], plain(network, samples)[12:])
+
+
+def test_weights_that_overflow_are_put_back() -> None:
+    network, samples = toy_network(), toy_session(40)
+    config = SETTINGS.model_copy(update={"learning_rate": 1e30})
+    steps = steps_of(network, samples, config)
+    assert steps[-1].loss is None
+    torch.testing.assert_close(faces_of(steps)[-4:], plain(network, samples)[-4:])
+
+
+def test_only_what_the_session_head_sees_moves() -> None:
+    samples = toy_session(24)
+    for shown, moving in (("eyes_landmarks", False), ("all", True)):
+        network = toy_network(TINY.model_copy(update={"session_features": shown}))
+        last = steps_of(network, samples)[-1]
+        inputs = {name: torch.from_numpy(np.array(samples.arrays[name][last.rows])) for name in used_inputs(TINY)}
+        with torch.no_grad():
+            before = network(inputs).features
+        for branch in ("face", "driver"):
+            assert torch.equal(before[branch], last.outputs.features[branch]) is not moving
+        for branch in ("left_eye", "right_eye", "landmarks"):
+            assert not torch.equal(before[branch], last.outputs.features[branch])
+
+
+def test_a_network_without_landmarks_cannot_adapt() -> None:
+    network = toy_network(TINY.model_copy(update={"branches": ("face", "left_eye", "right_eye")}))
+    with pytest.raises(InputError, match="landmarks"):
+        steps_of(network, toy_session(4))

@@ -1,0 +1,146 @@
+"""Test-time adaptation by the translation task (thesis, section 12.2.4): the reference that a device has to equal.
+
+Each session starts from the trained weights and a fresh session head, one linear layer of `session_features` to a
+logit. Batches come in the order of time. Each is first predicted, with the weights as the batches before it left them
+(12.1), and then used for one step of plain gradient descent on the cross-entropy (12.7) of "were the landmarks moved?":
+no label is needed. The weights that move are the session head's and those below it that the loss reaches.
+
+Normalisation stays in evaluation mode: a batch is a few successive frames of one person, whose statistics say little
+about the pictures to come, and a prediction must not depend on which frames it shares a batch with. Dropout is off for
+the same reason, so that a learning rate of 0 is no adaptation.
+"""
+
+import copy
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from dashgaze.errors import InputError
+from dashgaze.geometry import Floats
+from dashgaze.training.gaze.config import AdaptationConfig, ModelConfig
+from dashgaze.training.gaze.evaluate import NetworkPredictor
+from dashgaze.training.gaze.model import DashGazeNet, Outputs, session_branches, session_features, used_inputs
+from dashgaze.training.gaze.samples import SessionSamples
+
+PICTURE_WIDTH_TAN = 1.25
+"""Width of the driver camera's picture at a distance of 1: a field of view of 64 degrees, the middle of the rendered
+dashcams' and phones' 52 to 83. It makes a shift of `five` and one of `mesh` the same angle, about."""
+_UNITS_PER_M = 10.0  # `mesh` counts in 100 mm
+_USUAL_DISTANCE_M = 0.7  # of the eyes from the camera, for networks without a head pose
+_DISTANCE = 8  # its place in `pose`
+
+
+def translate(inputs: Mapping[str, Tensor], shift_frac: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """Inputs of N samples with the landmarks of each moved, all points of a sample alike; the rest is shared.
+
+    To the side and downwards, each uniformly within +-`shift_frac` of the picture's width (the thesis: 20 pixels).
+    `pose` stays: it is the landmarks that are wrong, not the head that moved.
+    """
+    moved = dict(inputs)
+    like = next(iter(inputs.values()))
+    draws = torch.rand((len(like), 1, 2), generator=generator).to(like.device)
+    shift = (2 * draws - 1) * shift_frac
+    if "five" in inputs:
+        moved["five"] = inputs["five"] + shift
+    if "mesh" in inputs:
+        distance_m = inputs["pose"][:, _DISTANCE, None, None] if "pose" in inputs else _USUAL_DISTANCE_M
+        moved["mesh"] = inputs["mesh"] + shift * PICTURE_WIDTH_TAN * _UNITS_PER_M * distance_m
+    return moved
+
+
+class Step(NamedTuple):
+    """What adaptation did with one batch of a session."""
+
+    rows: NDArray[np.intp]
+    """Rows of the session, in the order of time."""
+    outputs: Outputs
+    """Predicted before the update."""
+    loss: float | None
+    """(12.7) of the update; None where there was none, because the loss had lost its bounds before."""
+
+
+def adapt(
+    model: DashGazeNet, config: AdaptationConfig, samples: SessionSamples, generator: torch.Generator
+) -> Iterator[Step]:
+    """Predict a session batch by batch and learn from each batch; `model` itself stays as it is.
+
+    An update that would leave weights or loss infinite or NaN is undone together with all before it, and there is no
+    other in this session. Raises InputError where the network does not see landmarks, which the task is about.
+    """
+    if "landmarks" not in model.config.branches:
+        raise InputError("model.branches", "has no landmarks, which adaptation moves", "evaluate without adaptation")
+    learner = copy.deepcopy(model).eval().requires_grad_()
+    head = _fresh_head(model.config, generator)
+    adapting = True
+    order = np.argsort(samples.arrays["t_s"], kind="stable")
+    for number, start in enumerate(range(0, len(order), config.batch)):
+        rows = order[start : start + config.batch]
+        inputs = {name: torch.from_numpy(np.array(samples.arrays[name][rows])) for name in used_inputs(model.config)}
+        with torch.no_grad():
+            outputs = learner(inputs)
+        loss = None
+        if adapting:
+            loss = _update(learner, head, config, inputs, number % 2 == 1, generator)
+            if loss is None:
+                learner.load_state_dict(model.state_dict())
+                adapting = False
+        yield Step(rows, outputs, loss)
+
+
+class AdaptedPredictor(NetworkPredictor):
+    """A network that adapts to each session as it goes; a session's estimates depend on no other session."""
+
+    def __init__(
+        self, name: str, model: DashGazeNet, config: AdaptationConfig, seed: int = 0, error_factor: float = 1.0
+    ) -> None:
+        super().__init__(name, model, error_factor)
+        self._config, self._seed = config, seed
+
+    def _run(self, samples: SessionSamples) -> dict[str, Floats]:
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{self._seed} {samples.session_id}".encode()))
+        steps = list(adapt(self._model, self._config, samples, generator))
+        said: dict[str, Floats] = {}
+        for name in ("ray_deg", "ray_error_deg", "face_deg", "location"):
+            parts = [(step.rows, getattr(step.outputs, name)) for step in steps]
+            if parts and parts[0][1] is not None:
+                said[name] = np.empty((len(samples), *parts[0][1].shape[1:]))
+                for rows, values in parts:
+                    said[name][rows] = values.double().numpy()
+        return said
+
+
+def _fresh_head(config: ModelConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a new session head, drawn as `torch.nn.Linear` does."""
+    size = config.features * len(session_branches(config))
+    weight = (2 * torch.rand(1, size, generator=generator) - 1) / math.sqrt(size)
+    return weight.requires_grad_(), torch.zeros(1, requires_grad=True)
+
+
+def _update(
+    learner: DashGazeNet,
+    head: tuple[Tensor, Tensor],
+    config: AdaptationConfig,
+    inputs: Mapping[str, Tensor],
+    translated: bool,
+    generator: torch.Generator,
+) -> float | None:
+    """One step of gradient descent on (12.7), in place; the loss before it, None where something was not finite."""
+    seen = translate(inputs, config.shift_frac, generator) if translated else inputs
+    logits = functional.linear(session_features(learner.config, learner(seen).features), *head)[:, 0]
+    loss = functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(translated)))
+    weights = [*head, *learner.parameters()]
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    finite = bool(loss.isfinite())
+    with torch.no_grad():
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if gradient is not None:  # the loss does not reach the heads, nor the branches that the task does not see
+                weight -= config.learning_rate * gradient
+                finite &= bool(weight.isfinite().all())
+    return float(loss.detach()) if finite else None
