@@ -20,7 +20,7 @@ What is measured, alike for each estimator, each look by itself (unfiltered) unl
 Closed eyes must give no gaze; that is the same for all estimators.
 
 An estimator that says the same of everyone is consistent, and one that says the head's direction knows left from
-right: only together do these numbers say something. The stills of one man in a car count as pictures, not as people.
+right: only together do these numbers tell something. The stills of one man in a car count as pictures, not as people.
 Intervals are 95 %, bootstrap over pictures (one per person in FairFace) or over clips.
 """
 
@@ -105,7 +105,6 @@ REST_TURN_DEG, REST_MOUTH, REST_LIDS = 0.7, 0.05, 0.1
 REST_STEP_S = 0.1
 TURN_SPAN_DEG, LARGE_TURN_DEG = 15.0, 20.0
 TURNED_DEG = (8.0, 35.0)
-SCORE_OF_A_DEGREE = 0.01
 WITHIN = 0.05
 
 Image = NDArray[np.uint8]
@@ -208,7 +207,8 @@ MEASURES = {
     "looking_glasses_deg": "the same, with glasses",
     "looking_left_deg": "the same people: gaze passes the camera to the left of the picture by, median, deg",
     "looking_up_deg": "the same people: gaze passes above the camera by, median, deg",
-    "camera_deg": "gaze to camera of everyone, median, deg",
+    "elsewhere_deg": "who looks elsewhere: angle of the gaze to the camera, median, deg",
+    "camera_deg": "everyone: angle of the gaze to the camera, median, deg",
     "side_agreement": "looks to the left or right: share with the right sign",
     "side_auc": "the same: area under the curve",
     "down_auc": "looks down, against into the camera: area under the curve",
@@ -571,6 +571,7 @@ def judge_faces(faces: Stills, name: str) -> dict[str, Number]:
         "looking_glasses_deg": median_of(away_deg[looks["camera"] & glasses]),
         "looking_left_deg": median_of(left_deg[looks["camera"]]),
         "looking_up_deg": median_of(up_deg[looks["camera"]]),
+        "elsewhere_deg": median_of(away_deg[elsewhere]),
         "camera_deg": median_of(away_deg[clear]),
         "side_agreement": mean_of(right_sign),
         "side_auc": ordering(left_deg, looks["left"], looks["right"]),
@@ -721,11 +722,10 @@ def closed_eyes(faces: Stills, driver: Stills, annotations: Path) -> Closed:
 def selection_score(real: RealCheck, name: str = "network") -> float:
     """One number to choose a run by, larger is better; from the tuning half. Raises InputError.
 
-    A chance of ordering two people rightly, less a hundredth for each degree of what is wrong with one of them:
+        (camera_auc_turned + side_auc) / 2 - (looking_deg + mirror_deg + noise_deg) / elsewhere_deg
 
-        (camera_auc_turned + side_auc) / 2 - (looking_deg + mirror_deg + noise_deg) / 100
-
-    Gaze that shrinks towards the camera would be good at the second part; a run's error on renders excludes that.
+    The chance of ordering two people rightly, less what is wrong with one of them. That is counted in what there is to
+    tell, the distance from those who look elsewhere: gaze that shrinks towards the camera gains nothing.
     """
     if real.half != "tuning":
         raise InputError("selection_score", "the held-out half is not to choose by", "check the tuning half")
@@ -740,7 +740,8 @@ def selection_score(real: RealCheck, name: str = "network") -> float:
         return value
 
     ordered = (of("camera_auc_turned") + of("side_auc")) / 2
-    return ordered - SCORE_OF_A_DEGREE * (of("looking_deg") + of("mirror_deg") + of("noise_deg"))
+    wrong_deg = of("looking_deg") + of("mirror_deg") + of("noise_deg")
+    return ordered - wrong_deg / max(of("elsewhere_deg"), 1e-6)
 
 
 def choose_run(errors_deg: Mapping[str, float], scores: Mapping[str, float], within: float = WITHIN) -> str:
@@ -822,9 +823,17 @@ def markdown(real: RealCheck) -> str:
         each = [real.looks[name].clip_jitter_deg[clip] for name in names]
         lines += [f"| {clip} | {each[0].n} | {' | '.join(map(written, each))} |"]
     if real.half == "tuning":
-        scores = ", ".join(f"{name} {selection_score(real, name):.3f}" for name in names)
+        scores = ", ".join(f"{name} {score_text(real, name)}" for name in names)
         lines += ["", f"Selection score, larger is better: {scores}."]
     return "\n".join([*lines, ""])
+
+
+def score_text(real: RealCheck, name: str) -> str:
+    """The score; a dash where there are too few faces for one."""
+    try:
+        return f"{selection_score(real, name):.3f}"
+    except InputError:
+        return "-"
 
 
 def written(number: Number | None) -> str:

@@ -168,13 +168,31 @@ class Heads:
     roll_deg: Floats
 
 
-def pose_heads(drives: Sequence[Drive], face: CanonicalFace, faults: MeshFaults) -> Heads:
+@dataclass(frozen=True, eq=False)
+class PosedDrive:
+    """A drive, and the heads of those frames in which the driver's was found."""
+
+    drive: Drive
+    heads: Mapping[int, HeadPose]
+
+
+def pose_heads(drives: Sequence[Drive], face: CanonicalFace, faults: MeshFaults) -> list[PosedDrive]:
     """Fit heads to all meshes."""
-    rows = [
-        (drive.driver, head, drive.head[row])
-        for drive in drives
-        for row, head in _poses(drive, HeadPoseEstimator(face, drive.camera, faults))
-    ]
+    return [PosedDrive(drive, _poses(drive, HeadPoseEstimator(face, drive.camera, faults))) for drive in drives]
+
+
+def _poses(drive: Drive, estimator: HeadPoseEstimator) -> dict[int, HeadPose]:
+    heads = {}
+    for row in np.flatnonzero(np.isfinite(drive.landmarks_px[:, 0, 0])).tolist():
+        head = estimator.fit(drive.landmarks_px[row])
+        if head is not None and angle_between_deg(head.position_mm, drive.head_mm[row]) < PLACE_DEG:
+            heads[row] = head
+    return heads
+
+
+def compare_heads(posed: Sequence[PosedDrive]) -> Heads:
+    """Hold heads against the truth."""
+    rows = [(each.drive.driver, head, each.drive.head[row]) for each in posed for row, head in each.heads.items()]
     heads = [head for _, head, _ in rows]
     towards = np.array([-head.rotation.T @ head.position_mm / np.linalg.norm(head.position_mm) for head in heads])
     misses = [cv2.Rodrigues(true.T @ head.rotation)[0].ravel() for _, head, true in rows]
@@ -186,13 +204,6 @@ def pose_heads(drives: Sequence[Drive], face: CanonicalFace, faults: MeshFaults)
         place=np.array([head.position_mm[:2] / head.position_mm[2] for head in heads]),
         roll_deg=np.array([head.roll_deg for head in heads]),
     )
-
-
-def _poses(drive: Drive, estimator: HeadPoseEstimator) -> Iterator[tuple[int, HeadPose]]:
-    for row in np.flatnonzero(np.isfinite(drive.landmarks_px[:, 0, 0])):
-        head = estimator.fit(drive.landmarks_px[row])
-        if head is not None and angle_between_deg(head.position_mm, drive.head_mm[row]) < PLACE_DEG:
-            yield int(row), head
 
 
 Terms = Mapping[str, Floats]
@@ -223,8 +234,8 @@ def left_out(terms: Sequence[Floats], miss_deg: Floats, driver: NDArray[Any]) ->
 
 def fit_faults(drives: Sequence[Drive], face: CanonicalFace) -> tuple[MeshFaults, Heads]:
     """The faults under which the least of yaw is left over, and the heads as they are without a correction."""
-    bare = [(MeshFaults(share, 0.0, 0.0)) for share in SHARES]
-    tried = [(faults, pose_heads(drives, face, faults)) for faults in bare]
+    bare = [MeshFaults(share, 0.0, 0.0) for share in SHARES]
+    tried = [(faults, compare_heads(pose_heads(drives, face, faults))) for faults in bare]
     faults, heads = min(tried, key=lambda each: left_out([each[1].aside], each[1].miss_deg[:, 1], each[1].driver))
     s = heads.aside
     short = -float(s @ heads.miss_deg[:, 1] / (s @ s))
@@ -288,16 +299,18 @@ class Sightings:
         return _in_head(self.head, self.look)
 
 
-def look_at(drives: Sequence[Drive], bundle: Bundle, face: CanonicalFace, faults: MeshFaults) -> Sightings:
+def look_at(posed: Sequence[PosedDrive], bundle: Bundle, face: CanonicalFace) -> Sightings:
     """The device's geometric estimate for every usable frame in which it finds open eyes."""
-    rows = [row for drive in drives for row in _looks(drive, bundle, face, faults)]
+    rows = [row for each in posed for row in _looks(each.drive, each.heads, bundle, face)]
     return Sightings(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def _looks(drive: Drive, bundle: Bundle, face: CanonicalFace, faults: MeshFaults) -> Iterator[tuple[Any, ...]]:
+def _looks(
+    drive: Drive, heads: Mapping[int, HeadPose], bundle: Bundle, face: CanonicalFace
+) -> Iterator[tuple[Any, ...]]:
     judge = EyeJudge(EyeSettings(), bundle.part("blendshapes").labels or ())
     estimator = GeometricGaze(GazeSettings(), drive.camera, face, judge)
-    for row, head in _poses(drive, HeadPoseEstimator(face, drive.camera, faults)):
+    for row, head in heads.items():
         mesh = Face(Status.OK, 1.0, None, drive.landmarks_px[row], drive.blendshapes[row])
         eyes, apertures = judge.judge(float(drive.t_s[row]), mesh, head)
         if drive.usable[row] and not eyes.closed:
@@ -306,13 +319,13 @@ def _looks(drive: Drive, bundle: Bundle, face: CanonicalFace, faults: MeshFaults
             yield drive.driver, head.rotation, yaw, drive.ray[row], look.ray, look.error_deg, look.good
 
 
-def fit_gaze(drives: Sequence[Drive], bundle: Bundle, face: CanonicalFace, faults: MeshFaults) -> GazeConstants:
+def fit_gaze(posed: Sequence[PosedDrive], bundle: Bundle, face: CanonicalFace) -> GazeConstants:
     """Gains and errors, by what the device makes of the frames with simple constants."""
 
     def seen_with(**constants: float) -> Sightings:
         zeros = GazeConstants(*(0.0 for _ in fields(GazeConstants)))
         with replace(zeros, **constants).in_use():
-            return look_at(drives, bundle, face, faults)
+            return look_at(posed, bundle, face)
 
     half, tenth = 0.5, 10.0  # small enough for no elevation to meet the device's limit
     eyes, lids = seen_with(_AZIMUTH_GAIN=1.0, _ELEVATION_GAIN=half), seen_with(_LID_DEG=tenth)
@@ -367,7 +380,8 @@ def _in_head(heads: Floats, rays: Floats) -> Floats:
 def over_drivers(statistic: Callable[[Floats, Floats], float], values: Floats, driver: NDArray[Any]) -> Estimate:
     """A statistic of values and weights (n), with the interval of resampled drivers."""
     rng = np.random.default_rng(0)
-    drawn = (statistic(values, resampled(driver, rng)) for _ in range(DRAWS))
+    _, number = np.unique(driver, return_inverse=True)
+    drawn = (statistic(values, resampled(number, rng)) for _ in range(DRAWS))
     return Estimate.of(statistic(values, np.ones(len(values))), drawn)
 
 
@@ -451,18 +465,15 @@ def main() -> None:
 
     faults, heads = fit_faults(fit, face)
     print_terms(heads)
-    constants = fit_gaze(fit, bundle, face, faults)
-    print_heads(
-        {
-            "uncorrected": pose_heads(report, face, MeshFaults(faults.depth_turned, 0.0, 0.0)),
-            "device": pose_heads(report, face, MESH),
-            "fitted": pose_heads(report, face, faults),
-        }
-    )
-    device = look_at(report, bundle, face, MESH)
+    constants = fit_gaze(pose_heads(fit, face, faults), bundle, face)
+    uncorrected = pose_heads(report, face, replace(faults, short_deg=0.0, raised_deg=0.0))
+    device, fitted = pose_heads(report, face, MESH), pose_heads(report, face, faults)
+    posed = {"uncorrected": uncorrected, "device": device, "fitted": fitted}
+    print_heads({name: compare_heads(each) for name, each in posed.items()})
+    looks = {"uncorrected": look_at(uncorrected, bundle, face), "device": look_at(device, bundle, face)}
     with constants.in_use():
-        fitted = look_at(report, bundle, face, faults)
-    print_gaze({"device": device, "fitted": fitted})
+        looks["fitted"] = look_at(fitted, bundle, face)
+    print_gaze(looks)
     print(faults)
     print("\n".join(f"{name} = {value:.3g}" for name, value in asdict(constants).items()))
 

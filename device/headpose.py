@@ -41,9 +41,9 @@ class MeshFaults:
 
     depth_turned: float = 0.75
     """Share of the angle between this camera's axis and the line to the face by which the network's depth is turned."""
-    short_deg: float = 6.3
+    short_deg: float = 5.5
     """Yaw falls short by this times s..."""
-    raised_deg: float = 7.4
+    raised_deg: float = 7.0
     """...and pitch is too high by this times s squared."""
 
     def turn_deg(self, rotation: Floats, position_mm: Floats) -> Floats:

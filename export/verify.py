@@ -124,10 +124,11 @@ def _check_part(bundle: Bundle, name: str) -> str:
     _compare("input", session.get_inputs(), part.inputs)
     _compare("output", session.get_outputs(), part.outputs)
     names = [tensor.name for tensor in part.outputs]
-    for kind, random in (("zeros", None), ("noise", np.random.default_rng(0))):
-        outputs = session.run(names, {tensor.name: _filled(tensor, random) for tensor in part.inputs})
+    random = np.random.default_rng(0)
+    for kind in ("blank pictures", "noise"):
+        outputs = session.run(names, {tensor.name: _filled(tensor, random, kind == "noise") for tensor in part.inputs})
         _check_outputs(part, outputs, kind)
-    return f"{size}, as described, finite on zeros and noise"
+    return f"{size}, as described, finite on blank pictures and noise"
 
 
 def _compare(kind: str, found: Sequence[ort.NodeArg], described: Sequence[Tensor]) -> None:
@@ -140,11 +141,11 @@ def _compare(kind: str, found: Sequence[ort.NodeArg], described: Sequence[Tensor
             raise InputError(f"{kind} {name!r}", problem, "export the bundle again")
 
 
-def _filled(tensor: Tensor, random: np.random.Generator | None) -> NDArray[Any]:
-    """One sample of zeros, or of noise in the tensor's range."""
+def _filled(tensor: Tensor, random: np.random.Generator, noisy: bool) -> NDArray[Any]:
+    """One sample of noise in the tensor's range; of its lowest value where pictures, which have a range, are blank."""
     shape = tuple(size if isinstance(size, int) else 1 for size in tensor.shape)
-    if random is None:
-        return np.zeros(shape, tensor.type)
+    if tensor.range is not None and not noisy:
+        return np.full(shape, tensor.range[0], tensor.type)
     low, high = tensor.range or (0.0, 1.0)
     return random.uniform(low, high, shape).astype(tensor.type)
 

@@ -1,12 +1,13 @@
 """Real pictures without ground truth: what the measures must say of estimators that are known."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_eyes import BUNDLE
 
@@ -82,8 +83,13 @@ def labelled():
     return [number for number, _ in pairs], np.array(rays)
 
 
+def gaze_at(azimuth_deg, elevation_deg):
+    """Rays (n, 3) in the camera frame."""
+    return rays_from_angles(azimuth_deg, elevation_deg) @ FACING
+
+
 def clip_of(rays, t_s=None, yaw_deg=None):
-    n = len(rays)
+    n = len(next(iter(rays.values())))
     yaw_deg = np.zeros(n) if yaw_deg is None else yaw_deg
     rotation = np.array([facing_rotation(float(yaw), 0, 0) for yaw in yaw_deg])
     return Clip("clip", np.arange(n) / 30 if t_s is None else t_s, rotation, yaw_deg, np.ones(n), np.zeros(n), rays)
@@ -126,11 +132,11 @@ def test_the_same_eyes_agree_with_the_geometric_estimate_and_the_heads_direction
     assert "azimuth_r" not in gaze_real.judge_faces(stills, "geometric")
 
 
+@settings(max_examples=5, deadline=None)
 @given(jitter_deg=st.floats(0.05, 3))
 def test_jitter_at_rest_is_what_was_put_in_and_the_filter_takes_from_it(jitter_deg):
-    angles = np.random.default_rng(1).normal(0, jitter_deg, (90, 2))
-    rays = FACING @ rays_from_angles(*angles.T)[..., None]
-    clip = clip_of({"network": rays[..., 0], "geometric": rays[..., 0]})
+    rays = gaze_at(*np.random.default_rng(1).normal(0, jitter_deg, (2, 90)))
+    clip = clip_of({"network": rays, "geometric": rays})
     found = gaze_real.judge_clips([clip], "network")
     assert found["jitter_deg"].value == pytest.approx(1.67 * jitter_deg, rel=0.35)  # Rayleigh's median times sqrt 2
     assert found["jitter_filtered_deg"].value < 0.6 * found["jitter_deg"].value
@@ -143,18 +149,14 @@ def test_frames_with_a_turning_head_a_blink_or_a_gap_are_no_rest():
     yaw[10:] += 5
     t_s[20:] += 1
     lids[30] = 0.2
-    clip = clip_of({}, t_s, yaw)
-    clip = Clip(clip.name, clip.t_s, clip.rotation, clip.yaw_deg, lids, clip.mouth, {})
+    clip = replace(clip_of({"network": np.zeros((n, 3))}, t_s, yaw), lids=lids)
     assert set(np.flatnonzero(~clip.at_rest())) == {9, 19, 29, 30}
 
 
 def test_gaze_that_turns_with_the_head_follows_it_and_gaze_that_turns_against_it_does_not():
     yaw = np.linspace(-40, 40, 60)
-    rays = {
-        "with": FACING @ rays_from_angles(0.8 * yaw, 0)[..., None],
-        "against": FACING @ rays_from_angles(-yaw, 0)[..., None],
-    }
-    clip = clip_of({name: each[..., 0] for name, each in rays.items()}, yaw_deg=yaw)
+    rays = {name: gaze_at(share * yaw, 0 * yaw) for name, share in (("with", 0.8), ("against", -1.0))}
+    clip = clip_of(rays, yaw_deg=yaw)
     right, wrong = (gaze_real.judge_clips([clip], name) for name in rays)
     assert right["turn_slope"].value == pytest.approx(0.8)
     assert right["turn_sign"].value == 1
@@ -170,6 +172,7 @@ def test_the_filter_starts_afresh_behind_a_gap():
     assert np.allclose(smooth[3], rays[3])
 
 
+@settings(max_examples=10, deadline=None)
 @given(st.integers(2, 40))
 def test_an_interval_holds_its_value_and_comes_out_the_same_each_time(n):
     values = np.random.default_rng(n).normal(size=n)
@@ -183,12 +186,12 @@ def test_one_value_is_no_statistic():
     assert gaze_real.ordering(np.arange(4.0), np.ones(4, bool), np.zeros(4, bool)).value is None
 
 
-def test_a_still_was_judged_to_look_one_way_and_the_halves_have_as_much_of_each():
+def test_a_still_was_judged_to_look_one_way_and_each_half_has_many():
     for table in (FAIRFACE_LOOKS, INCAR_LOOKS):
         each = [numbers_in(numbers) for numbers in table.values()]
         assert sum(map(len, each)) == len(set().union(*each))
     halves = [half_of(Path(f"fairface_{n:04d}.jpg")) for table in FAIRFACE_LOOKS.values() for n in numbers_in(table)]
-    assert min(halves.count("tuning"), halves.count("held-out")) >= 80
+    assert min(halves.count("tuning"), halves.count("held-out")) >= 60
     assert not numbers_in(FAIRFACE_GLASSES) & numbers_in(FAIRFACE_DARK)
 
 
@@ -197,6 +200,7 @@ def test_a_still_was_judged_to_look_one_way_and_the_halves_have_as_much_of_each(
 
 def real_of(half="tuning", **values):
     numbers = {"camera_auc_turned": 0.9, "side_auc": 1.0, "looking_deg": 8.0, "mirror_deg": 4.0, "noise_deg": 2.0}
+    numbers["elsewhere_deg"] = 40.0
     entries = {key: Number(value=v, low=None, high=None, n=9) for key, v in (numbers | values).items()}
     closed = Closed(asleep=0, told=0, awake=0, false=0, looking=0, looking_false=0)
     looks = {"network": LookerCheck(numbers=entries, clip_jitter_deg={})}
@@ -205,10 +209,17 @@ def real_of(half="tuning", **values):
 
 def test_the_score_rises_with_right_order_and_falls_with_each_degree():
     score = selection_score(real_of())
-    assert score == pytest.approx(0.95 - 0.14)
+    assert score == pytest.approx(0.95 - 14 / 40)
     assert selection_score(real_of(camera_auc_turned=1.0)) > score
     for key in ("looking_deg", "mirror_deg", "noise_deg"):
         assert selection_score(real_of(**{key: 9.0})) < score
+
+
+@given(share=st.floats(0.05, 5))
+def test_gaze_that_shrinks_towards_the_camera_gains_nothing(share):
+    degrees = {"looking_deg": 8.0, "mirror_deg": 4.0, "noise_deg": 2.0, "elsewhere_deg": 40.0}
+    shrunken = {key: share * value for key, value in degrees.items()}
+    assert selection_score(real_of(**shrunken)) == pytest.approx(selection_score(real_of(**degrees)))
 
 
 def test_no_score_comes_from_the_held_out_half_or_from_too_little():

@@ -297,24 +297,24 @@ def edited(graph: bytes, edit: str) -> bytes:
     model = onnx.load_from_string(graph)
     ray = next(node for node in model.graph.node if "ray_deg" in node.output)
     ray.output[:] = ["ray_before"]
-    if edit == "nan":
-        constant, operator = np.float32(np.nan), "Mul"
-    elif edit == "huge":
-        constant, operator = np.float32(1e6), "Add"
-    else:  # every sample less the mean of the batch
-        model.graph.node.append(onnx.helper.make_node("ReduceMean", ["ray_before", "zeroth"], ["mean"], keepdims=1))
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "zeroth"))
-        model.graph.node.append(onnx.helper.make_node("Sub", ["ray_before", "mean"], ["ray_deg"]))
-        return model.SerializeToString()
-    model.graph.initializer.append(onnx.numpy_helper.from_array(constant, "wrong"))
-    model.graph.node.append(onnx.helper.make_node(operator, ["ray_before", "wrong"], ["ray_deg"]))
+    source, operator, constant = {
+        "nan": ("ray_before", "Mul", np.nan),
+        "huge": ("ray_before", "Add", 1e6),
+        "batch": ("from_mean", "Mul", 1e3),
+    }[edit]
+    if edit == "batch":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "samples"))
+        model.graph.node.append(onnx.helper.make_node("ReduceMean", ["ray_before", "samples"], ["mean"], keepdims=1))
+        model.graph.node.append(onnx.helper.make_node("Sub", ["ray_before", "mean"], ["from_mean"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(constant), "wrong"))
+    model.graph.node.append(onnx.helper.make_node(operator, [source, "wrong"], ["ray_deg"]))
     return model.SerializeToString()
 
 
 @pytest.mark.parametrize(
     ("edit", "check", "words"),
     [
-        ("nan", "gaze", "is not finite on zeros"),
+        ("nan", "gaze", "is not finite on blank pictures"),
         ("huge", "gaze on the device", "is implausible"),
         ("batch", "gaze on the device", "depends on the rest of the batch"),
     ],

@@ -1,6 +1,7 @@
 """Test-time adaptation: what it changes, what it must not change, and what it does when nothing can be learned."""
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks import table_12_1
 from dashgaze.device.crops import CropPlan
 from dashgaze.errors import InputError
 from dashgaze.geometry import Camera
 from dashgaze.training.gaze.adapt import AdaptedPredictor, Step, adapt, translate
 from dashgaze.training.gaze.config import AdaptationConfig, ModelConfig
+from dashgaze.training.gaze.evaluate import NetworkPredictor
 from dashgaze.training.gaze.model import DashGazeNet, used_inputs
-from dashgaze.training.gaze.samples import SessionSamples, sample_type
+from dashgaze.training.gaze.samples import SampleSet, SessionSamples, sample_type
 
 TINY = ModelConfig(
     width=0.125,
@@ -45,7 +48,7 @@ def toy_session(rows: int, seed: int = 0, config: ModelConfig = TINY) -> Session
     records["pose"][:, 8] = 0.7
     for name in ("driver", "face", "right_eye", "left_eye"):
         records[name] = rng.integers(0, 256, records[name].shape)
-    records["view"] = np.eye(3)
+    records["view"] = records["head_rotation"] = np.eye(3)
     records["usable"] = True
     camera = Camera.from_fov((1280, 720), 65)
     return SessionSamples(
@@ -107,7 +110,7 @@ def landmarks(rows: int, seed: int = 0) -> dict[str, Tensor]:
 # --- translation ---
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=st.integers(0, 9), shift=st.floats(0.001, 0.49), seed=st.integers(0, 2**31))
 def test_all_landmarks_of_a_sample_move_alike_and_not_too_far(rows: int, shift: float, seed: int) -> None:
     inputs = landmarks(rows)
@@ -259,3 +262,110 @@ def test_a_network_without_landmarks_cannot_adapt() -> None:
     network = toy_network(TINY.model_copy(update={"branches": ("face", "left_eye", "right_eye")}))
     with pytest.raises(InputError, match="landmarks"):
         steps_of(network, toy_session(4))
+
+
+# --- as a predictor ---
+
+
+def test_a_predictor_adapts_after_the_first_batch() -> None:
+    network, samples = toy_network(), toy_session(12)
+    adapted = AdaptedPredictor("adapted", network, SETTINGS).predict(samples)
+    plain_one = NetworkPredictor("plain", network).predict(samples)
+    for name in ("face_deg", "location_px", "ray"):
+        found, reference = getattr(adapted, name), getattr(plain_one, name)
+        assert found.shape == reference.shape
+        np.testing.assert_allclose(found[:4], reference[:4], atol=1e-3)
+        assert np.abs(found[4:] - reference[4:]).max() > 1e-4
+
+
+def test_a_session_is_predicted_alike_whatever_came_before() -> None:
+    first, second = toy_session(12, seed=1), replace(toy_session(12, seed=2), session_id="other")
+    predictor = AdaptedPredictor("adapted", toy_network(), SETTINGS)
+    alone = predictor.predict(second).face_deg
+    predictor.predict(first)
+    assert alone is not None
+    np.testing.assert_array_equal(predictor.predict(second).face_deg, alone)
+
+
+def test_sessions_get_session_heads_of_their_own() -> None:
+    samples = toy_session(12)
+    predictor = AdaptedPredictor("adapted", toy_network(), SETTINGS)
+    one, other = (predictor.predict(replace(samples, session_id=name)).face_deg for name in ("one", "other"))
+    assert one is not None
+    assert not np.array_equal(one, other)
+
+
+def test_a_predictor_says_nothing_of_an_empty_session() -> None:
+    said = AdaptedPredictor("adapted", toy_network(), SETTINGS).predict(toy_session(0))
+    assert said.face_deg is None
+    assert said.location_px is None
+
+
+# --- table 12.1 ---
+
+
+def errors_of_rows(scales: Mapping[int, float], sessions: int = 12, seeds: int = 3) -> dict:
+    """Errors by row and state that differ by a factor and a little noise, adapted or not alike."""
+    rng = np.random.default_rng(0)
+    n = 20 * sessions
+    base = rng.normal(0, 6, (2, n))
+    found = {}
+    for number, scale in scales.items():
+        azimuth, elevation = (scale * base[:, None] + rng.normal(0, 0.1, (2, seeds, n))).astype(float)
+        total = np.hypot(azimuth, elevation)
+        location = np.where(np.arange(n) % 3, 30 * total, np.nan)
+        errors = {"azimuth": azimuth, "elevation": elevation, "total": total, "location": location}
+        found.update({(number, state): errors for state in ("plain", "adapted", "camera_px")})
+    return found
+
+
+def described(scales: Mapping[int, float]) -> dict:
+    constant = {name: values[0] * 3 for name, values in errors_of_rows({0: 1.0})[0, "plain"].items()}
+    return table_12_1.describe(errors_of_rows(scales), constant, np.repeat(np.arange(12), 20))
+
+
+def test_a_difference_has_a_sign_only_if_interval_and_seeds_agree() -> None:
+    clear = {"mean": -2.0, "interval": (-3.0, -1.0), "by_seed": [-2.5, -1.5]}
+    assert table_12_1.verdict(-0.2, clear) == "agrees"
+    assert table_12_1.verdict(0.7, clear) == "contradicts"
+    assert table_12_1.verdict(-0.2, clear | {"interval": (-3.0, 0.1)}) == "no difference to be seen"
+    assert table_12_1.verdict(-0.2, clear | {"by_seed": [-4.5, 0.5]}) == "no difference to be seen"
+    assert table_12_1.verdict(-0.2, clear | {"interval": None}) == "no difference to be seen"
+
+
+def test_the_account_of_the_table_follows_from_its_numbers() -> None:
+    better = " ".join(table_12_1.agreement(described({1: 1.1, 2: 1.05, 3: 1.04, 4: 9.0, 5: 1.0})))
+    assert "Row 5 against row 1, azimuth: -0.4" in better
+    assert better.count(": agrees.") == 2  # azimuth and location; the chapter's elevation got worse
+    assert better.count(": contradicts.") == 1
+    assert "Row 4 fails at the location" in better
+    assert "Row 4 is no better than a constant" in better
+    same = " ".join(table_12_1.agreement(described(dict.fromkeys(range(1, 6), 1.0))))
+    assert same.count("no difference to be seen.") == 3
+    assert "Row 4 does not fail" in same
+    assert same.count("changes nothing to be seen") == 10
+
+
+def test_a_mean_angle_lies_between_what_its_axes_allow() -> None:
+    axes = described(dict.fromkeys(range(1, 6), 1.0))["rows"][0]["axes"]
+    assert axes["total_by_mean_absolute"] > 1 > axes["total_by_rms"]
+
+
+def test_the_report_has_every_row_and_the_result_is_json() -> None:
+    result = described({1: 1.1, 2: 1.05, 3: 1.04, 4: 9.0, 5: 1.0})
+    shift = {"network picture": 0.9, "camera picture": 0.5}
+    counts = {"sessions": 12, "frames": 240, "training_frames": 9, "seeds": 3, "seconds": 61, "quick": False}
+    result |= {"agreement": table_12_1.agreement(result), "shift": {"one": shift, "other": shift}, **counts}
+    text = table_12_1.markdown(json.loads(json.dumps(result)))
+    for row in table_12_1.ROWS:
+        assert f"| {row.number} | {row.name} |" in text
+        assert f"; {row.thesis['location']} |" in text
+    assert "nan" not in text.lower()
+
+
+def test_session_heads_tell_large_shifts_and_not_tiny_ones() -> None:
+    sessions = tuple(toy_session(24, seed=seed) for seed in range(4))
+    test = SampleSet(sessions, TINY.crops, "toy")
+    large, tiny = (table_12_1.told_share(toy_network(), test, shift) for shift in (0.4, 1e-6))
+    assert large > 0.65
+    assert abs(tiny - 0.5) < 0.15

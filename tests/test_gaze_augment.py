@@ -1,5 +1,6 @@
 """Augmented samples: the same gaze, another look; mirrored samples are samples of the mirrored world."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
@@ -18,13 +19,27 @@ from dashgaze.training.gaze.augment import augment, mirror
 from dashgaze.training.gaze.config import AugmentationConfig
 from dashgaze.training.gaze.model import INPUTS, PICTURES, Truth, rigid_road_deg, unit_rays
 
-ORDER = mirror_order(CanonicalFace.from_bundle(packaged_bundle()))
+FACE = CanonicalFace.from_bundle(packaged_bundle())
+ORDER = mirror_order(FACE)
 NOTHING = AugmentationConfig.model_validate(dict.fromkeys(AugmentationConfig.model_fields, 0))
 SHAPES = {"driver": (96, 96), "face": (96, 96), "right_eye": (50, 100), "left_eye": (50, 100)}
 
 
 def only(**change: float) -> AugmentationConfig:
     return NOTHING.model_copy(update=change)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small batches are not worth more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def some(inputs: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+    return {name: inputs[name] for name in names}
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -38,8 +53,8 @@ def a_batch(count: int, seed: int = 0, channels: int = 1) -> tuple[dict[str, Ten
     for name, shape in SHAPES.items():
         coarse = torch.from_numpy(rng.uniform(40, 200, (count, channels, 6, 6)))
         inputs[name] = torch.nn.functional.interpolate(coarse, shape, mode="bilinear").to(torch.uint8)
-    face = CanonicalFace.from_bundle(packaged_bundle()).vertices_mm
-    points = np.concatenate([face, np.tile(face[[33, 263]].mean(axis=0), (10, 1))])[:, :2] * [-1, 1] / 100
+    irises = np.tile(FACE.vertices_mm[[33, 263]].mean(axis=0), (10, 1))
+    points = np.concatenate([FACE.vertices_mm, irises])[:, :2] * [-1, 1] / 100
     inputs["mesh"] = torch.from_numpy(points + rng.normal(0, 0.01, (count, 478, 2))).float()
     five = np.stack([points[list(pair)].mean(axis=0) for pair in crops.FIVE_POINTS]) / 8
     inputs["five"] = torch.from_numpy(five + rng.normal(0, 0.002, (count, 5, 2))).float()
@@ -93,7 +108,7 @@ def test_mirroring_twice_changes_nothing() -> None:
         torch.testing.assert_close(found, expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000))
 def test_the_mirrored_ray_meets_the_mirrored_road(seed: int) -> None:
     inputs, truth = a_batch(8, seed)
@@ -115,7 +130,8 @@ def test_mirrored_labels_look_to_the_other_side() -> None:
 
 def test_unknown_labels_stay_unknown() -> None:
     inputs, truth = a_batch(5)
-    unknown = Truth(*(torch.full_like(part, torch.nan) for part in truth[:5]), truth.session)
+    nan = {name: torch.full_like(part, torch.nan) for name, part in truth._asdict().items() if name != "session"}
+    unknown = truth._replace(**nan)
     _, labels = augment(inputs, unknown, AugmentationConfig(flip=1), seeded(), ORDER)
     assert all(bool(part.isnan().all()) for part in labels[:5])
 
@@ -130,7 +146,7 @@ def test_without_any_change_samples_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_generator_fixes_everything_and_the_given_batch_is_left_alone(channels: int) -> None:
-    inputs, truth = a_batch(16, channels=channels)
+    inputs, truth = a_batch(8, channels=channels)
     before = {name: values.clone() for name, values in inputs.items()}
     everything = AugmentationConfig(
         flip=0.5, photometric=1, low_light=0.5, blur=1, compression=1, occlusion=1, glare=1, blank=0.5
@@ -150,7 +166,7 @@ def test_the_generator_fixes_everything_and_the_given_batch_is_left_alone(channe
 def test_a_network_that_takes_few_inputs_gets_them_augmented() -> None:
     inputs, truth = a_batch(8)
     for names in (("five",), ("face", "mesh", "pose"), ("right_eye", "left_eye", "five"), ("driver",)):
-        found, _ = augment({name: inputs[name] for name in names}, truth, AugmentationConfig(), seeded(), ORDER)
+        found, _ = augment(some(inputs, *names), truth, AugmentationConfig(), seeded(), ORDER)
         assert tuple(found) == names
 
 
@@ -158,7 +174,7 @@ def test_a_camera_exposes_face_and_eyes_alike() -> None:
     inputs, truth = a_batch(64)
     for name in PICTURES:
         inputs[name][:] = 110
-    found, _ = augment(inputs, truth, only(photometric=1), seeded(), ORDER)
+    found, _ = augment(some(inputs, *PICTURES), truth, only(photometric=1), seeded(), ORDER)
     face, eye = means(found, "face"), means(found, "right_eye")
     assert face.std() > 15
     assert np.corrcoef(face, eye)[0, 1] > 0.8
@@ -168,7 +184,7 @@ def test_a_camera_exposes_face_and_eyes_alike() -> None:
 
 def test_in_low_light_pictures_are_dark_and_noisy_but_there() -> None:
     inputs, truth = a_batch(64)
-    found, _ = augment(inputs, truth, only(low_light=1), seeded(), ORDER)
+    found, _ = augment(some(inputs, "face", "right_eye"), truth, only(low_light=1), seeded(), ORDER)
     face = means(found, "face")
     assert face.max() < 60
     assert face.min() > 8
@@ -181,7 +197,7 @@ def test_blur_smooths_and_keeps_brightness() -> None:
     inputs, truth = a_batch(32)
     noise = torch.randint(60, 200, inputs["left_eye"].shape, generator=seeded(1), dtype=torch.uint8)
     inputs["left_eye"] = noise
-    found, _ = augment(inputs, truth, only(blur=1), seeded(), ORDER)
+    found, _ = augment(some(inputs, "left_eye"), truth, only(blur=1), seeded(), ORDER)
     assert (roughness(found["left_eye"]) < 0.8 * roughness(noise)).all()
     np.testing.assert_allclose(means(found, "left_eye"), means(inputs, "left_eye"), atol=3)
 
@@ -210,10 +226,10 @@ def test_what_hides_an_eye_hides_it_in_the_face_too() -> None:
 
 
 def test_crops_move_by_pixels_and_the_driver_view_does_not() -> None:
-    inputs, truth = a_batch(200)
-    ramp = torch.arange(100, dtype=torch.float).mul(2).expand(200, 1, 50, 100).to(torch.uint8)
+    inputs, truth = a_batch(150)
+    ramp = torch.arange(100, dtype=torch.float).mul(2).expand(150, 1, 50, 100).to(torch.uint8)
     inputs["right_eye"] = ramp
-    found, _ = augment(inputs, truth, only(jitter_px=2.0), seeded(), ORDER)
+    found, _ = augment(some(inputs, "right_eye", "driver"), truth, only(jitter_px=2.0), seeded(), ORDER)
     shift_px = (found["right_eye"].double() - ramp)[:, 0, 20:30, 40:60].mean(dim=(1, 2)) / 2
     moved = shift_px.abs() > 1e-6
     assert 0.55 < moved.double().mean() < 0.85
@@ -222,8 +238,8 @@ def test_crops_move_by_pixels_and_the_driver_view_does_not() -> None:
 
 
 def test_landmark_noise_has_the_size_that_was_asked_for() -> None:
-    inputs, truth = a_batch(400)
-    found, _ = augment(inputs, truth, only(landmark_noise=0.02), seeded(), ORDER)
+    inputs, truth = a_batch(300)
+    found, _ = augment(some(inputs, "mesh", "five"), truth, only(landmark_noise=0.02), seeded(), ORDER)
     error = found["mesh"] - inputs["mesh"]
     assert error.mean(dim=1).std().item() == pytest.approx(0.02, rel=0.15)
     eyes_to_mouth = (inputs["five"][:, :2].mean(dim=1) - inputs["five"][:, 3:].mean(dim=1)).norm(dim=1).mean()
@@ -233,7 +249,7 @@ def test_landmark_noise_has_the_size_that_was_asked_for() -> None:
 
 def test_one_picture_of_a_sample_is_blanked_at_most() -> None:
     inputs, truth = a_batch(200)
-    found, _ = augment(inputs, truth, only(blank=0.5), seeded(), ORDER)
+    found, _ = augment(some(inputs, *PICTURES), truth, only(blank=0.5), seeded(), ORDER)
     blank = torch.stack([(found[name] == 128).flatten(1).all(dim=1) for name in PICTURES])
     assert int(blank.sum(dim=0).max()) == 1
     assert 70 < int(blank.sum()) < 130

@@ -1,7 +1,6 @@
 """Nobody is in two splits, and splits are alike."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,12 +106,12 @@ def test_an_empty_split_is_refused() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     for number in range(3):
         (tmp_path / f"{number:05d}").mkdir()
         write_record(tmp_path / f"{number:05d}" / "session.json", header(number, f"d{number}"))
     (tmp_path / "set.json").write_text("{}")
-    yield tmp_path
+    return tmp_path
 
 
 def test_headers_are_read_from_session_json_alone(folder: Path) -> None:

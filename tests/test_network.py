@@ -183,14 +183,16 @@ def test_the_network_gets_the_inputs_of_the_crops(tmp_path):
     assert network.look(mirror, head).ray != pytest.approx(expected), "views of arrays are taken, too"
 
 
-@pytest.mark.parametrize("error_deg", [26.0, -1.0, np.nan, np.inf])
-def test_a_network_that_doubts_itself_lets_the_other_look_and_says_so(tmp_path, error_deg):
+@pytest.mark.parametrize(
+    ("error_deg", "said_deg"), [(26.0, 26.0), (-1.0, AHEAD.error_deg), (np.nan, AHEAD.error_deg), (np.inf, 90.0)]
+)
+def test_a_network_that_doubts_itself_lets_the_other_look_with_no_less_doubt(tmp_path, error_deg, said_deg):
     network = network_of(tmp_path, constant(ray_deg=(40, 0), ray_error_deg=error_deg))
     face, _ = looking()
     estimators = NetworkGaze(network, CAMERA, Fixed(AHEAD), 25), Fixed(AHEAD)
     for estimator in (estimators[0], FusedGaze(*estimators)):
         look = estimator.look(Frame(0, 0.0, PICTURE), face, head_of(face), OPEN)
-        assert (look.ray is AHEAD.ray, look.error_deg, look.good) == (True, AHEAD.error_deg, False)
+        assert (look.ray is AHEAD.ray, look.error_deg, look.good) == (True, said_deg, False)
 
 
 def test_a_ray_that_is_not_a_number_is_no_ray(tmp_path):
