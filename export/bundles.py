@@ -15,13 +15,14 @@ from typing import Literal
 import numpy as np
 from pydantic import JsonValue
 
-from dashgaze.bundle import MAX_PART_BYTES, Bundle, Manifest, Part, Source, sha256_of
+from dashgaze.bundle import MAX_PART_BYTES, Bundle, Manifest, Part, Source, sha256_of, write_bundle
 from dashgaze.device.crops import CropPlan
 from dashgaze.device.headpose import CanonicalFace
 from dashgaze.device.network import CALIBRATION, PART
 from dashgaze.errors import DashgazeError, InputError
 from dashgaze.export.gaze import TOLERANCE, Arrays, export_onnx, input_tensors, output_tensors, parity
 from dashgaze.export.quantise import Comparison, compare, quantise_int8
+from dashgaze.export.signing import read_key_of_maker
 from dashgaze.export.verify import posed_inputs
 from dashgaze.session import read_record
 from dashgaze.training.gaze import runs
@@ -55,6 +56,28 @@ class MadeBundle:
     """`dashgaze.export.gaze.parity` of the graph before quantisation."""
     comparison: Comparison | None
     """Of the quantised graph with the one it was made from."""
+
+
+def export_bundle(
+    run: Path,
+    out: Path,
+    base: Bundle,
+    quantise: Literal["int8"] | None = None,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    created: datetime | None = None,
+    calibration: Sequence[Path] = (),
+    key: Path | None = None,
+) -> MadeBundle:
+    """Write `bundle_of_run` into a folder, signed where a private key is named; an older bundle there is replaced.
+
+    `out` may be the base. Raises what `bundle_of_run` and `write_bundle` do; InputError for a key that is none.
+    """
+    private_key = None if key is None else read_key_of_maker(key, out)
+    made = bundle_of_run(run, base, quantise, name=name, version=version, created=created, calibration=calibration)
+    write_bundle(out, made.manifest, made.files, private_key)
+    return made
 
 
 def bundle_of_run(

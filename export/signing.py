@@ -46,12 +46,17 @@ def sign(path: Path, key: Path) -> None:
     """
     if not path.is_dir():
         raise InputError(str(path), "is not a folder", "sign the folder, then pack it")
-    if key.resolve().is_relative_to(path.resolve()):
-        raise InputError(str(key), "lies in the bundle, which travels to devices", "keep private keys elsewhere")
-    private_key = read_private_key(key)
+    private_key = read_key_of_maker(key, path)
     bundle = load_bundle(path, allow_unsigned=True)
     bundle.verify()
     write_atomically(path / SIGNATURE_FILE, sign_manifest((path / MANIFEST_FILE).read_bytes(), private_key))
+
+
+def read_key_of_maker(key: Path, bundle: Path) -> Ed25519PrivateKey:
+    """The private key to sign a bundle with. Raises InputError where there is none, or it lies in the bundle."""
+    if key.resolve().is_relative_to(bundle.resolve()):
+        raise InputError(str(key), "lies in the bundle, which travels to devices", "keep private keys elsewhere")
+    return read_private_key(key)
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -26,7 +26,8 @@ from dashgaze.device.doctor import Check
 from dashgaze.device.headpose import CanonicalFace
 from dashgaze.device.network import GazeNetwork
 from dashgaze.errors import InputError
-from dashgaze.export.bundles import EVALUATION, MadeBundle, bundle_of_run
+from dashgaze.export.bundles import EVALUATION, MadeBundle, bundle_of_run, export_bundle, run_metrics
+from dashgaze.export.gaze import run as run_graph
 from dashgaze.export.model_card import model_card
 from dashgaze.export.signing import keygen, sign
 from dashgaze.export.verify import posed_inputs, verify_bundle
@@ -191,8 +192,6 @@ def test_the_error_estimate_is_multiplied_by_what_validation_found(made: MadeBun
     with torch.inference_mode():
         raw = network({name: torch.from_numpy(value) for name, value in inputs.items()}).ray_error_deg
     model = onnx.load_from_string(made.files["gaze.onnx"])
-    from dashgaze.export.gaze import run as run_graph
-
     said = run_graph(made.files["gaze.onnx"], {value.name: inputs[value.name] for value in model.graph.input})
     np.testing.assert_allclose(said["ray_error_deg"], 2 * raw.numpy(), rtol=1e-4)
 
@@ -219,14 +218,28 @@ def test_an_eight_bit_bundle_is_calibrated_on_the_runs_validation_drives(
     assert not only_wrong(verify_bundle(path))
 
 
+@pytest.mark.slow
+def test_an_exported_bundle_may_take_the_place_of_its_base_and_is_signed(run: Path, written: Path, tmp_path: Path):
+    public = keygen(tmp_path / "key")
+    made = export_bundle(run, written, load_bundle(written, allow_unsigned=True), version="2.0.0", key=tmp_path / "key")
+    opened = load_bundle(written, trusted_keys=[read_public_key(public)])
+    opened.verify()
+    assert opened.manifest == made.manifest
+    assert opened.manifest.version == "2.0.0"
+
+
+def test_a_key_that_cannot_be_used_is_told_before_any_work(bundle: Bundle, tmp_path: Path):
+    with pytest.raises(InputError, match="key cannot be read"):
+        export_bundle(tmp_path / "no run", tmp_path / "out", bundle, key=tmp_path / "no key")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("driver", ["train-1", "validation-1"])
 def test_an_evaluation_on_people_of_the_run_is_refused(driver: str, bundle: Bundle, tmp_path: Path, run: Path):
     record = runs.read_run(run)[1]
     other = tmp_path / "run"
     other.mkdir()
     add_evaluation(other, evaluation_of(drivers=("test-1", driver)))
-    from dashgaze.export.bundles import run_metrics
-
     with pytest.raises(InputError, match=f"1 people of training or validation, {driver}"):
         run_metrics(other, record, runs.read_metrics(run))
     add_evaluation(other, evaluation_of(name="somebody-elses"))

@@ -165,7 +165,7 @@ def test_the_generator_fixes_everything_and_the_given_batch_is_left_alone(channe
 
 def test_a_network_that_takes_few_inputs_gets_them_augmented() -> None:
     inputs, truth = a_batch(8)
-    for names in (("five",), ("face", "mesh", "pose"), ("right_eye", "left_eye", "five"), ("driver",)):
+    for names in (("five",), ("face", "mesh", "pose"), ("right_eye", "left_eye", "five"), ("driver",), ("left_eye",)):
         found, _ = augment(some(inputs, *names), truth, AugmentationConfig(), seeded(), ORDER)
         assert tuple(found) == names
 

@@ -46,10 +46,12 @@ def augment(
     """Changed copies of a batch on the CPU, the same again from the same generator state.
 
     `inputs` holds all or some of `model.INPUTS`, pictures as uint8 (N, channels, height, width); `order` is
-    `device.crops.mirror_order`. Only mirroring changes the truth.
+    `device.crops.mirror_order`. Only mirroring changes the truth; samples with one eye alone are not mirrored, as the
+    other's picture would be needed.
     """
+    one_eye = ("right_eye" in inputs) != ("left_eye" in inputs)
     draw = _Draw(generator, len(truth.session))
-    inputs, truth = mirror(inputs, truth, draw.some(config.flip), order)
+    inputs, truth = mirror(inputs, truth, draw.some(0.0 if one_eye else config.flip), order)
     pictures = {name: inputs[name].float() for name in PICTURES if name in inputs}
     places = _places(inputs, len(truth.session))
     _jitter(pictures, config.jitter_px, draw)
@@ -67,7 +69,12 @@ def mirror(
     inputs: Mapping[str, Tensor], truth: Truth, chosen: Tensor, order: NDArray[np.intp]
 ) -> tuple[dict[str, Tensor], Truth]:
     """Copies in which samples number `chosen` are those of the mirrored world: the driver's right becomes left."""
-    mirrored = {name: values.clone() for name, values in inputs.items()}
+    mirrored, labels = (
+        {name: values.clone() for name, values in inputs.items()},
+        Truth(*(part.clone() for part in truth)),
+    )
+    if not len(chosen):
+        return mirrored, labels
     for name in PICTURES:
         if name in inputs:
             other = {"right_eye": "left_eye", "left_eye": "right_eye"}.get(name, name)
@@ -78,7 +85,6 @@ def mirror(
         mirrored["five"][chosen] = inputs["five"][chosen][:, _FIVE_ORDER] * _X_SIGN
     if "pose" in inputs:
         mirrored["pose"][chosen] *= _POSE_SIGNS
-    labels = Truth(*(values.clone() for values in truth))
     for angles in (labels.ray_deg, labels.face_deg, labels.road_deg):
         angles[chosen, 0] *= -1
     labels.location[chosen, 0] = 1 - labels.location[chosen, 0]

@@ -1,9 +1,9 @@
 """How well estimators find where people look, overall and for subsets of light, glasses, place, head and person.
 
 A predictor gives a ray, angles in the face frame and a place on the road view for each row of a session. Errors are
-those of (12.9) and (12.10), over the rows whose truth is known with an open, visible eye; rows for which a predictor
-has no answer, and frames on which the device found no face, are counted, not hidden. Each predictor is compared with
-reference predictors on the rows that both answer, paired by session.
+those of (12.9) and (12.10), over the rows whose truth is known with an open, visible eye. Rows for which a predictor
+has no answer, and frames on which the device did not find the face, are counted, not hidden. Each predictor is compared
+with reference predictors on the rows that both answer, paired by session.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -211,7 +211,7 @@ class Summary(Record):
     considered: int
     """Frames with a known gaze and an open, visible eye."""
     missed: int
-    """Those of them on which the device found no face."""
+    """Those of them on which the device did not find the driver's face."""
     zone_ceiling: ZoneResult | None
     """Zones of the true rays by the packaged geometry: what no estimator can beat."""
     location_ceiling: Statistics | None

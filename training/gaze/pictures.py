@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -20,7 +21,7 @@ from dashgaze.training.gaze.metrics import PERCENTILES, Statistics
 from dashgaze.training.gaze.samples import SessionSamples
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito 2008
-_MARKERS = "osD^vPX"
+_MARKERS = "osD^vPXdph*"
 TRUE_COLOUR, FOUND_COLOUR = "#00c389", "#ff5a1f"
 _GREY = "#8a8a8a"
 _AXIS_NAMES: dict[Quantity, str] = {
@@ -66,7 +67,7 @@ def draw_subsets(evaluation: Evaluation) -> Figure | None:
     for group, names in first.subsets.items():
         if group != "driver" and len(names) > 1:
             lines += [None, *((group, name) for name in names)]
-    figure = Figure(figsize=(8.5, 1.1 + 0.27 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(8.5, 1.1 + max(0.27, 0.075 * len(summary.predictors)) * len(lines)), layout="constrained")
     axes = figure.subplots()
     shift = 0.7 / len(summary.predictors)
     for number, result in enumerate(summary.predictors):
@@ -79,7 +80,7 @@ def draw_subsets(evaluation: Evaluation) -> Figure | None:
             statistics = every.get(line) if line else None
             if statistics is not None:
                 _dot(axes, statistics, -height - shift * (number - (len(summary.predictors) - 1) / 2), number)
-        axes.plot([], [], _MARKERS[number % 7], color=_COLOURS[number % 7], label=result.name)
+        axes.plot([], [], _marker(number), color=_colour(number), label=result.name)
     labels = [(f"{line[0]}: {line[1]}" if line[0] else line[1]) if line else "" for line in lines]
     axes.set_yticks([-height for height in range(len(lines))], labels)
     axes.tick_params(axis="y", length=0)
@@ -94,11 +95,11 @@ def draw_subsets(evaluation: Evaluation) -> Figure | None:
 def _dot(axes: Axes, statistics: Statistics, y: float, number: int) -> None:
     if statistics.mean is None:
         return
-    colour = _COLOURS[number % 7]
+    colour = _colour(number)
     if statistics.interval is not None:
         axes.plot(statistics.interval, (y, y), color=colour, linewidth=1.2, alpha=0.8)
     face = "white" if getattr(statistics, "few", False) else colour
-    axes.plot(statistics.mean, y, _MARKERS[number % 7], color=colour, markerfacecolor=face, markersize=4.5)
+    axes.plot(statistics.mean, y, _marker(number), color=colour, markerfacecolor=face, markersize=4.5)
 
 
 def draw_cumulative(evaluation: Evaluation) -> Figure | None:
@@ -114,7 +115,7 @@ def draw_cumulative(evaluation: Evaluation) -> Figure | None:
             of_one = result.quantities.get(quantity)
             if of_one is None or not of_one.percentiles:
                 continue
-            axes.plot(of_one.percentiles, PERCENTILES, color=_COLOURS[number % 7], label=result.name)
+            axes.plot(of_one.percentiles, PERCENTILES, label=result.name, **_style(number) | {"marker": ""})
             furthest = max(furthest, of_one.percentiles[95])
         axes.set(xlim=(0, furthest or 1), ylim=(0, 100), xlabel=_AXIS_NAMES[quantity])
         axes.grid(alpha=0.3)
@@ -124,9 +125,18 @@ def draw_cumulative(evaluation: Evaluation) -> Figure | None:
     return figure
 
 
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
+
+
+def _marker(number: int) -> str:
+    return _MARKERS[number % len(_MARKERS)]
+
+
 def _style(number: int) -> dict[str, Any]:
     """How the line of a predictor looks."""
-    return {"marker": _MARKERS[number % 7], "markersize": 4.5, "color": _COLOURS[number % 7]}
+    dashes = "-" if number < len(_COLOURS) else "--"
+    return {"marker": _marker(number), "markersize": 4.5, "color": _colour(number), "linestyle": dashes}
 
 
 def draw_head_turn(evaluation: Evaluation) -> Figure | None:
@@ -252,6 +262,9 @@ def draw_locations(evaluation: Evaluation) -> Figure | None:
 
 # --- contact sheets ---
 
+_FACE_PX, _EYE_PX, _GAP_PX, _TEXT_PX, _TITLE_PX = 192, (94, 47), 4, 34, 44
+_TILE_PX = (_FACE_PX + 2 * _GAP_PX, _FACE_PX + _EYE_PX[1] + 2 * _GAP_PX + _TEXT_PX)
+
 
 def draw_faces(
     evaluation: Evaluation, sessions: Sequence[SessionSamples], chosen: NDArray[np.intp], title: str, columns: int = 6
@@ -259,41 +272,42 @@ def draw_faces(
     """A contact sheet of rows of the evaluation: face and eyes as the network sees them, true and found gaze."""
     rows, measured = evaluation.rows, next(iter(evaluation.measured.values()))
     lines = -(-len(chosen) // columns)
-    figure = Figure(figsize=(1.75 * columns, 0.45 + 2.75 * lines))
-    head = 0.45 / figure.get_figheight()
-    figure.text(0.01, 1 - head / 2, title, va="center", fontsize=10)
-    figure.text(0.99, 1 - head / 2, "true", va="center", ha="right", fontsize=10, color="#008a60", weight="bold")
-    figure.text(0.95, 1 - head / 2, "found", va="center", ha="right", fontsize=10, color="#d8430c", weight="bold")
+    width, height = columns * _TILE_PX[0], _TITLE_PX + lines * _TILE_PX[1]
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    figure = Figure(figsize=(width / _DPI, height / _DPI))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    axes.set_axis_off()
+    axes.text(_GAP_PX, _TITLE_PX / 2, title, va="center", fontsize=10)
+    for right, word, colour in ((width - 60, "found", "#d8430c"), (width - 8, "true", "#008a60")):
+        axes.text(right, _TITLE_PX / 2, word, va="center", ha="right", fontsize=10, color=colour, weight="bold")
     for place, index in enumerate(chosen.tolist()):
-        samples = sessions[rows.session[index]]
-        arrays, row = samples.arrays, rows.row[index]
-        left, width = (place % columns) / columns, 1 / columns
-        top, height = (1 - head) * (1 - (place // columns) / lines), (1 - head) / lines
-        face = figure.add_axes((left + 0.03 * width, top - 0.66 * height, 0.94 * width, 0.64 * height))
-        _show(face, arrays["face"][row])
-        _arrow(face, arrays["face"][row].shape, rows.view[index], rows.ray[index], TRUE_COLOUR)
-        _arrow(face, arrays["face"][row].shape, rows.view[index], measured.ray[index], FOUND_COLOUR)
+        samples, row = sessions[rows.session[index]], rows.row[index]
+        x, y = (place % columns) * _TILE_PX[0] + _GAP_PX, _TITLE_PX + (place // columns) * _TILE_PX[1]
+        _paste(canvas, samples.arrays["face"][row], (x, y), (_FACE_PX, _FACE_PX))
         for number, eye in enumerate(("right_eye", "left_eye")):
-            x = left + (0.03 + 0.48 * number) * width
-            _show(figure.add_axes((x, top - 0.84 * height, 0.46 * width, 0.17 * height)), arrays[eye][row])
+            aside = x + number * (_EYE_PX[0] + _GAP_PX)
+            _paste(canvas, samples.arrays[eye][row], (aside, y + _FACE_PX + _GAP_PX), _EYE_PX)
+        for ray, colour in ((rows.ray[index], TRUE_COLOUR), (measured.ray[index], FOUND_COLOUR)):
+            _arrow(axes, (x, y), rows.view[index], ray, colour)
         caption = f"{measured.errors['ray'][index]:.1f} deg, {samples.light or 'light unknown'}\n"
-        caption += f"{samples.session_id}, frame {arrays['frame'][row]}"
-        figure.text(left + 0.03 * width, top - 0.86 * height, caption, va="top", fontsize=5.5)
+        caption += f"{samples.session_id}, frame {samples.arrays['frame'][row]}"
+        axes.text(x, y + _FACE_PX + _EYE_PX[1] + 2 * _GAP_PX, caption, va="top", fontsize=5.5)
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
     return _png(figure)
 
 
-def _show(axes: Axes, picture: NDArray[np.uint8]) -> None:
-    """A crop (channels, height, width), grey or RGB."""
-    planes = np.asarray(picture).transpose(1, 2, 0)
-    axes.imshow(planes if planes.shape[2] == 3 else planes[..., 0], cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
+def _paste(canvas: NDArray[np.uint8], crop: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int]) -> None:
+    """Put a crop (channels, height, width), grey or RGB, onto the sheet."""
+    planes = cv2.resize(np.ascontiguousarray(crop.transpose(1, 2, 0)), size, interpolation=cv2.INTER_CUBIC)
+    (x, y), (width, height) = corner, size
+    canvas[y : y + height, x : x + width] = planes.reshape(height, width, -1)
 
 
-def _arrow(axes: Axes, shape: tuple[int, ...], view: Floats, ray: Floats, colour: str) -> None:
+def _arrow(axes: Axes, corner: tuple[int, int], view: Floats, ray: Floats, colour: str) -> None:
     """A ray from between the eyes, as the crop's own camera sees it: short where it comes towards the camera."""
-    _, height, width = shape
-    x, y = (width - 1) / 2, (height - 1) / 2 - height * FACE_DOWN_MM / FACE_MM
-    across = _ARROW * width * (view.T @ ray)[:2]
+    x, y = corner[0] + _FACE_PX / 2, corner[1] + _FACE_PX * (0.5 - FACE_DOWN_MM / FACE_MM)
+    across = _ARROW * _FACE_PX * (view.T @ ray)[:2]
     if not np.isfinite(across).all():
         return
     arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2, "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0}

@@ -243,9 +243,9 @@ def _what_was_evaluated(summary: Summary) -> str:
     missed = f"{100 * summary.missed / summary.considered:.1f} %" if summary.considered else _NONE
     text = (
         f"{summary.rows} frames of {len(summary.sessions)} sessions and {len(summary.drivers)} drivers. Of "
-        f"{summary.considered} frames with a known gaze and an open, visible eye, the device found no face on "
-        f"{summary.missed} ({missed}); errors are over the others. Intervals are 95 %, from drawing whole sessions "
-        f"with replacement. Subsets marked * have fewer than {FEW_ROWS} frames or {FEW_SESSIONS} sessions."
+        f"{summary.considered} frames with a known gaze and an open, visible eye, the device did not find the driver's "
+        f"face on {summary.missed} ({missed}); errors are over the others. Intervals are 95 %, from drawing whole "
+        f"sessions with replacement. Subsets marked * have fewer than {FEW_ROWS} frames or {FEW_SESSIONS} sessions."
     )
     if summary.location_ceiling is not None and summary.location_ceiling.mean is not None:
         text += (
@@ -371,7 +371,7 @@ def _zone_table(summary: Summary) -> Table:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return _NONE if value is None else f"{value:.{digits}f}"
+    return _NONE if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # never -0.00
 
 
 def _percent(value: float | None) -> str:
@@ -416,12 +416,13 @@ def to_markdown(document: Sequence[Block]) -> str:
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2 { line-height: 1.2; margin: 2.5rem 0 1rem; }
 .wide { overflow-x: auto; margin: 1.5rem 0; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
-th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #8886; }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #8886; }
+td { white-space: nowrap; }
 thead th { vertical-align: bottom; font-weight: 600; }
 th[scope=row], td:first-child { text-align: left; font-weight: 400; white-space: nowrap; }
 figure { margin: 1.5rem 0; }

@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -132,6 +131,8 @@ def open_run(folder: Path, config: GazeConfig) -> Iterator[None]:
 
     Raises InputError if the folder holds something else, or another process trains in it.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(str(folder), "is not a folder", "name another place")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -212,14 +213,16 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
 def load_tensors(path: Path) -> dict[str, Any]:
     """Read what `save_tensors` wrote, onto the CPU. Raises InputError."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise InputError(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise InputError(
-            str(path), f"is damaged, or holds more than tensors: {reason}", "restore or remove it"
-        ) from None
+    with file:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            problem = f"is damaged, or holds more than tensors: {reason}"
+            raise InputError(str(path), problem, "restore or remove it") from None
     if not isinstance(state, dict):
         raise InputError(str(path), "does not hold named tensors", "restore or remove it")
     return state
