@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gaze_samples import PLAN, changed, reordered, sample_set, session
+from gaze_samples import changed, reordered, sample_set, session
 
 from dashgaze.device.crops import view_angles
 from dashgaze.errors import InputError
 from dashgaze.geometry import Floats, facing_angles_deg, rotation_y, unit
-from dashgaze.session import Session, read_record
+from dashgaze.session import Session, read_record, write_record
 from dashgaze.training.gaze.baselines import Constant, HeadOnly, mean_gaze
 from dashgaze.training.gaze.config import GazeConfig, ModelConfig
 from dashgaze.training.gaze.evaluate import (
@@ -30,6 +31,7 @@ from dashgaze.training.gaze.evaluate import (
 from dashgaze.training.gaze.model import DashGazeNet
 from dashgaze.training.gaze.report import evaluate_run, write_report
 from dashgaze.training.gaze.samples import SessionSamples
+from dashgaze.training.gaze.train import train
 
 SESSIONS = [session(number) for number in range(6)]
 SET = sample_set(SESSIONS)
@@ -319,9 +321,12 @@ def test_the_report_is_complete_and_holds_its_pictures(tmp_path: Path) -> None:
 def test_a_new_report_replaces_an_old_one_and_nothing_else(tmp_path: Path) -> None:
     evaluation = evaluate([Truth()], SET)
     out = tmp_path / "report"
-    write_report(evaluation, SESSIONS, out, faces=True)
+    out.mkdir()
+    for name in ("evaluation.json", "faces-worst.png"):
+        (out / name).write_text("of an older report")
     write_report(evaluation, SESSIONS, out, faces=False)
     assert not list(out.glob("faces-*"))
+    assert read_record(out / "evaluation.json", Summary).rows == evaluation.summary.rows
     assert list(tmp_path.iterdir()) == [out]
     other = tmp_path / "other"
     other.mkdir()
@@ -351,20 +356,38 @@ def test_a_report_of_a_network_that_only_knows_locations_has_what_there_is(tmp_p
     assert {path.name for path in (tmp_path / "report").glob("*.png")} >= {"subsets.png", "locations.png"}
 
 
-@pytest.mark.slow
-def test_a_run_is_evaluated_on_strangers_only(rendered: Session, tmp_path: Path) -> None:
-    from dashgaze.training.gaze.train import train
+def copied(original: Session, path: Path) -> Path:
+    """The same drive as if it were another person's."""
+    shutil.copytree(original.path, path, ignore=shutil.ignore_patterns("masks", "road.mp4"))
+    header = original.header.model_copy(update={"session_id": path.name, "driver_id": f"person-{path.name}"})
+    write_record(path / "session.json", header)
+    return path
 
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_on_strangers_only(
+    rendered: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, watched, stranger = (copied(rendered, tmp_path / name) for name in ("known", "watched", "stranger"))
     config = GazeConfig.model_validate(
         {
-            "data": {"train": [str(rendered.path)], "validation": [str(rendered.path)]},
+            "data": {"train": [str(known)], "validation": [str(watched)]},
             "model": {"width": 0.125, "features": 8, "driver_px": (32, 32), "face_px": (32, 32)},
             "training": {"epochs": 1, "batch": 2},
         }
     )
-    assert config.model.crops != PLAN
-    with pytest.raises(InputError):
-        evaluate_run(tmp_path / "nothing", [rendered.path])
-    train(config, tmp_path / "run")
-    with pytest.raises(InputError, match=rendered.header.session_id):
-        evaluate_run(tmp_path / "run", [rendered.path])
+    run = tmp_path / "run"
+    train(config, run)
+    for seen in (known, watched):
+        with pytest.raises(InputError, match=seen.name):
+            evaluate_run(run, [seen, stranger])
+    friend = copied(rendered, tmp_path / "friend")
+    write_record(friend / "session.json", rendered.header.model_copy(update={"driver_id": "person-known"}))
+    with pytest.raises(InputError, match="person-known"):
+        evaluate_run(run, [friend])
+    assert not (run / "evaluation").exists()
+    evaluation = evaluate_run(run, [stranger])
+    assert [result.name for result in evaluation.summary.predictors] == ["edge", "constant", "head only", "geometric"]
+    assert read_record(run / "evaluation" / "evaluation.json", Summary) == evaluation.summary
+    assert (run / "evaluation" / "faces-random.png").is_file()  # a rendered person may be shown
+    assert "report.html" in capsys.readouterr().out

@@ -69,10 +69,8 @@ def mirror(
     inputs: Mapping[str, Tensor], truth: Truth, chosen: Tensor, order: NDArray[np.intp]
 ) -> tuple[dict[str, Tensor], Truth]:
     """Copies in which samples number `chosen` are those of the mirrored world: the driver's right becomes left."""
-    mirrored, labels = (
-        {name: values.clone() for name, values in inputs.items()},
-        Truth(*(part.clone() for part in truth)),
-    )
+    mirrored = {name: values.clone() for name, values in inputs.items()}
+    labels = Truth(*(part.clone() for part in truth))
     if not len(chosen):
         return mirrored, labels
     for name in PICTURES:

@@ -4,6 +4,7 @@ Each is a predictor of `evaluate`. Where one gives a ray but no place on the roa
 pair of cameras, as on the device.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -138,10 +139,11 @@ class LandmarkRidge:
     @classmethod
     def fit(cls, sessions: Sequence[SessionSamples], name: str = "landmark ridge") -> "LandmarkRidge":
         """Closed form; the penalty has the least error on sessions left out. InputError without two sessions."""
-        folds = [_Moments.of(sessions[start::_FOLDS]) for start in range(min(_FOLDS, len(sessions)))]
-        total = _Moments.sum(folds)
-        if len(folds) < 2 or min(fold.rows for fold in folds) == 0:
+        parts = [part for part in map(_moments, sessions) if part.rows]
+        if len(parts) < 2:
             raise InputError("landmark ridge", "needs samples of at least two sessions")
+        folds = [_Moments.sum(parts[start::_FOLDS]) for start in range(min(_FOLDS, len(parts)))]
+        total = _Moments.sum(folds)
         errors = np.zeros(len(_STRENGTHS))
         for fold in folds:
             for number, weights in enumerate(_ridge_path(total.without(fold))):
@@ -171,10 +173,6 @@ class _Moments:
     """Sum of the squared angles."""
 
     @classmethod
-    def of(cls, sessions: Sequence[SessionSamples]) -> "_Moments":
-        return cls.sum([_moments(samples) for samples in sessions])
-
-    @classmethod
     def sum(cls, parts: Sequence["_Moments"]) -> "_Moments":
         rows, square = sum(part.rows for part in parts), sum(part.square for part in parts)
         gram, cross = (np.sum([getattr(part, name) for part in parts], axis=0) for name in ("gram", "cross"))
@@ -198,7 +196,9 @@ def _moments(samples: SessionSamples) -> _Moments:
 
 def _features(samples: SessionSamples, rows: slice | NDArray[np.intp]) -> Floats:
     mesh, pose = samples.arrays["mesh"][rows], samples.arrays["pose"][rows]
-    return np.concatenate([mesh.reshape(len(mesh), -1), pose, np.ones((len(mesh), 1))], axis=1, dtype=float)
+    return np.concatenate(
+        [mesh.reshape(len(mesh), math.prod(mesh.shape[1:])), pose, np.ones((len(mesh), 1))], axis=1, dtype=float
+    )
 
 
 def _ridge_path(moments: _Moments) -> list[Floats]:

@@ -51,6 +51,7 @@ VISIBLE_FRAC = 0.3
 _SEEN, _TRUTH, _SUMMARY = "seen.bin", "truth.bin", "samples.json"
 _CODE = (crops, headpose, mesh, faces, detection, filters, source_files, dashgaze.geometry)
 _FACE_PARTS = ("detector", "detector_full", "mesh", "blendshapes", "canonical_face")
+_FACE_THRESHOLDS = ("detector_score", "detector_second_chance_score", "mesh_presence")
 _RATE_SLACK_S = 1e-3  # of time stamps
 _UNIT_ERROR = 0.02  # of a ray's length
 _SOMEBODY_ELSE_DEG = 10.0  # seen from the camera; the driver's own face was found within 1.3 deg on 99.5 % of frames
@@ -158,7 +159,7 @@ class SampleSet:
     sessions: tuple[SessionSamples, ...]
     plan: CropPlan
     fingerprint: str
-    """SHA-256 of everything that the samples were made from: sessions, bundle, plan, rate, code."""
+    """SHA-256 of everything that the samples were made from: sessions, face models, plan, rate, code."""
 
     def rows(self) -> NDArray[np.int64]:
         """(m, 2) number of the session and row in it of every usable sample."""
@@ -193,7 +194,7 @@ def prepare(sets: Sequence[Path], plan: CropPlan, workers: int = 1, rate_hz: flo
     if not rate_hz > 0 or workers < 1:
         raise InputError("prepare", f"rate_hz = {rate_hz}, workers = {workers}: both must be positive")
     bundle = packaged_bundle()
-    recipe = hashlib.sha256(repr((_networks(bundle), plan, float(rate_hz), code_version())).encode()).hexdigest()
+    recipe = hashlib.sha256(repr((_face_models(bundle), plan, float(rate_hz), code_version())).encode()).hexdigest()
     tasks = [_Task.of(path, recipe, plan, rate_hz) for path in find_sessions(sets)]
     missing = {task: _check(task) for task in tasks if not task.cache.is_dir()}
     with frame_bar("sessions") as bar:
@@ -229,12 +230,12 @@ def find_sessions(sets: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _networks(bundle: Bundle) -> dict[str, str]:
-    """What finds and measures faces, by its SHA-256: a new gaze network makes no other samples."""
-    return {name: bundle.part(name).sha256 for name in _FACE_PARTS}
+def _face_models(bundle: Bundle) -> tuple[str | float, ...]:
+    """What finds and measures faces, by SHA-256 and threshold: a new gaze network makes no other samples."""
+    thresholds = bundle.manifest.thresholds
+    return *(bundle.part(name).sha256 for name in _FACE_PARTS), *(thresholds[name] for name in _FACE_THRESHOLDS)
 
 
-@cache
 @cache
 def code_version() -> str:
     """SHA-256 of the source of everything that turns a frame into a sample."""

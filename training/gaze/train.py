@@ -293,7 +293,6 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint."""
         state = {
-            "schema_version": 1,
             "state": asdict(self.state),
             "data": [self.samples.fingerprint, self.validation.fingerprint],
             "learned": self.learned.state_dict(),
