@@ -1,11 +1,10 @@
 """The gaze stage, and its geometric estimator: irises on eyeballs in a posed head, as a ray in the driver-camera frame.
 
-The viewing ray through each iris meets an eyeball of 12 mm whose centre the head pose gives; the line from the centre
-to that point is where the eye looks. Irises are some pixels wide, so that this is noisy, and its elevation more than
-its azimuth, since lids hide the iris. Two things are known besides: eyes mostly look where the head points (a prior,
-which shrinks the measured rotation), and the upper lid follows the gaze down (Becker and Fuchs 1988), which tells
-more about elevation than the iris does. Gains and errors below are fitted by `benchmarks/geometric_fit.py` to 37
-rendered drives; on 30 drives of other people the mean error was 13.2 deg, and 17.5 deg for the head's direction alone.
+The viewing ray through each iris meets an eyeball of 12 mm behind the middle of its lid corners, as the head pose turns
+it; the line from its centre to that point is where the eye looks. Irises are some pixels wide, so that this is noisy,
+and the mesh network draws them too near to the middle, above all in height. The upper lid follows the gaze down (Becker
+and Fuchs 1988) and tells a little more. Gains and errors below are fitted by `benchmarks/geometric_fit.py` to 37
+rendered drives; on 30 drives of other people the mean error was 11.2 deg, and 17.5 deg for the head's direction alone.
 """
 
 import math
@@ -19,7 +18,7 @@ from pydantic import Field
 
 from dashgaze.device.eyes import Apertures, EyeJudge
 from dashgaze.device.filters import OneEuroFilter
-from dashgaze.device.headpose import CanonicalFace, HeadPoseEstimator
+from dashgaze.device.headpose import EYEBALL_FROM_CORNERS_MM, CanonicalFace, HeadPoseEstimator
 from dashgaze.device.mesh import LEFT_CORNERS, LEFT_IRIS, RIGHT_CORNERS, RIGHT_IRIS
 from dashgaze.device.records import Eyes, Face, Frame, Gaze, HeadPose
 from dashgaze.device.settings import Settings
@@ -28,11 +27,11 @@ from dashgaze.tables import Status
 from dashgaze.zones import ZoneMap
 
 _EYEBALL_MM = 12.0
-_AZIMUTH_GAIN, _ELEVATION_GAIN = 0.89, 0.45
-_LID_DEG = 16.0  # elevation for a lid opened by its whole normal aperture more
-_EYES_ERROR_DEG, _HEAD_ERROR_DEG = 9.3, 15.0
-_TURNED_YAW_DEG = 29.0
-_EYES_TURNED, _HEAD_TURNED = 0.64, 0.28  # beyond that yaw every degree adds so much error
+_AZIMUTH_GAIN, _ELEVATION_GAIN = 1.0, 2.0
+_LID_DEG = 4.0  # elevation for a lid opened by its whole normal aperture more
+_EYES_ERROR_DEG, _HEAD_ERROR_DEG = 8.2, 15.0
+_TURNED_YAW_DEG = 26.0
+_EYES_TURNED, _HEAD_TURNED = 0.56, 0.24  # beyond that yaw every degree adds so much error
 _FAR_YAW_DEG = 60.0
 _SEAT_S = 120.0
 _RADIAN_DEG = math.degrees(1.0)
@@ -176,23 +175,32 @@ class GeometricGaze:
 
     def __init__(self, settings: GazeSettings, camera: Camera, face: CanonicalFace, eyes: EyeJudge) -> None:
         self._settings, self._camera, self._eyes = settings, camera, eyes
-        self._eyeballs_mm = face.eyeballs_mm
+        self._eyes_mm = face.eyeballs_mm - EYEBALL_FROM_CORNERS_MM  # middles of the lid corners
 
     def look(self, frame: Frame, face: Face, head: HeadPose, apertures: Apertures) -> Look:
         """`Estimator.look`; the head's direction where the eyes are hidden or too small."""
         landmarks_px = face.landmarks_px
         assert landmarks_px is not None
         eye_px = _eye_width_px(landmarks_px)
-        irises = self._camera.rays(landmarks_px[[RIGHT_IRIS, LEFT_IRIS], :2])
-        facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(irises).all())
+        middles = landmarks_px[[RIGHT_CORNERS, LEFT_CORNERS], :2].mean(axis=1)
+        rays = self._camera.rays(np.stack([landmarks_px[[RIGHT_IRIS, LEFT_IRIS], :2], middles]))
+        facing = abs(head.seen_from_deg[0]) < _FAR_YAW_DEG and bool(np.isfinite(rays).all())
         if not (facing and eye_px >= self._settings.smallest_eye_px):
             return Look(head.rotation[:, 2], _error_deg(_HEAD_ERROR_DEG, _HEAD_TURNED, head, eye_px), good=False)
-        ray = head.rotation @ rays_from_angles(*self._eye_in_head(irises, head, apertures))
+        ray = head.rotation @ rays_from_angles(*self._eye_in_head(rays[0], rays[1], head, apertures))
         return Look(ray, _error_deg(_EYES_ERROR_DEG, _EYES_TURNED, head, eye_px))
 
-    def _eye_in_head(self, irises: Floats, head: HeadPose, apertures: Apertures) -> tuple[float, float]:
-        """Azimuth and elevation of the gaze in the face frame, degrees; `irises` are rays (2, 3), right and left."""
-        centres = self._eyeballs_mm @ head.rotation.T + head.position_mm
+    def _eye_in_head(
+        self, irises: Floats, middles: Floats, head: HeadPose, apertures: Apertures
+    ) -> tuple[float, float]:
+        """Azimuth and elevation of the gaze in the face frame, degrees.
+
+        Rays (2, 3), right and left, go through the irises and the middles of the lid corners. Corners and irises are
+        drawn by one network in one picture: their errors, and the person's shape, cancel. Only the depth of the corners
+        and what is behind them is the posed head's.
+        """
+        depths = (self._eyes_mm @ head.rotation.T + head.position_mm)[:, 2:]
+        centres = middles * (depths / middles[:, 2:]) + head.rotation @ EYEBALL_FROM_CORNERS_MM
         points, _ = intersect_sphere(irises, centres, _EYEBALL_MM)
         azimuths, elevations = angles_from_rays((points - centres) @ head.rotation)
         seen = [apertures.right is not None, apertures.left is not None]

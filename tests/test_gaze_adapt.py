@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,15 @@ TINY = ModelConfig(
 )
 SETTINGS = AdaptationConfig(batch=4, learning_rate=1.0, shift_frac=0.4)
 """A rate and a shift with which a few steps show."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slower on several threads, and much slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def toy_session(rows: int, seed: int = 0, config: ModelConfig = TINY) -> SessionSamples:

@@ -222,12 +222,13 @@ def test_sessions_without_road_view_or_car_are_evaluated_for_the_rest() -> None:
     assert not result.quantities["ray"].subsets["head against camera"]
 
 
-def test_an_evaluation_of_no_rows_says_nothing() -> None:
-    nothing = [reordered(samples, np.zeros(0, int)) for samples in SESSIONS]
-    for sessions in ([], nothing):
-        summary = evaluate([HeadOnly(), Truth()], sample_set(sessions), ["truth"]).summary
-        assert summary.rows == 0
-        assert not summary.of("truth").quantities
+@pytest.mark.parametrize("sessions", [[], [reordered(samples, np.zeros(0, int)) for samples in SESSIONS]])
+def test_an_evaluation_of_no_rows_says_nothing(sessions: list[SessionSamples], tmp_path: Path) -> None:
+    evaluation = evaluate([HeadOnly(), Truth()], sample_set(sessions), ["truth"])
+    assert evaluation.summary.rows == 0
+    assert not evaluation.summary.of("truth").quantities
+    write_report(evaluation, sessions, tmp_path / "report", faces=True)
+    assert not list((tmp_path / "report").glob("*.png"))
 
 
 def test_two_predictors_of_one_name_are_refused() -> None:
@@ -372,7 +373,7 @@ def test_a_run_is_evaluated_on_strangers_only(
     config = GazeConfig.model_validate(
         {
             "data": {"train": [str(known)], "validation": [str(watched)]},
-            "model": {"width": 0.125, "features": 8, "driver_px": (32, 32), "face_px": (32, 32)},
+            "model": {"width": 0.125, "features": 8, "driver_px": (64, 64), "face_px": (64, 64)},
             "training": {"epochs": 1, "batch": 2},
         }
     )

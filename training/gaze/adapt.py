@@ -82,7 +82,8 @@ def adapt(
 ) -> Iterator[Step]:
     """Predict a session batch by batch and learn from each batch; `model` itself stays as it is.
 
-    Where the loss or a weight diverges, all updates are undone and there is no other in this session. Raises InputError where the network does not see landmarks, which the task is about.
+    Where the loss or a weight diverges, all updates are undone and there is no other in this session. Raises InputError
+    where the network does not see landmarks, which the task is about.
     """
     if "landmarks" not in model.config.branches:
         raise InputError("model.branches", "has no landmarks, which adaptation moves", "evaluate without adaptation")

@@ -155,6 +155,8 @@ def draw_head_turn(evaluation: Evaluation) -> Figure | None:
         enough = counts >= _FEWEST
         if enough.any():
             axes.plot(10 * places[enough], means[enough], label=name, **_style(number))
+    if not axes.lines:
+        return None
     axes.set_ylim(bottom=0)
     axes.set_xlabel("true yaw of the head against the line to the camera, degrees, positive to the driver's right")
     axes.set_ylabel(f"mean {_AXIS_NAMES[quantity]}")
