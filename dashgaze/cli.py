@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,13 +211,91 @@ def train_gaze(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     sessions: Annotated[list[Path], typer.Argument(help="Sets or single sessions that it was not trained on.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; RUN/report if not set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; RUN/evaluation if not set.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that take the crops from the videos.")] = 2,
 ) -> None:
     """Judge a gaze network on sessions with ground truth: errors with intervals, subsets, baselines, pictures."""
     from dashgaze.training.gaze.report import evaluate_run
 
-    evaluate_run(run, sessions, out or run / "report", workers)
+    evaluate_run(run, sessions, out, workers)
+
+
+@export.command(
+    "bundle",
+    epilog="Examples:  dashgaze export bundle runs/edge --out bundle   |   "
+    "dashgaze export bundle runs/edge --out small --quantise int8 --key maker.pem",
+)
+def export_bundle(
+    run: Annotated[Path, typer.Argument(help="Folder of a gaze run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    base: Annotated[
+        Path | None, typer.Option(help="Bundle that the other parts are taken from; the packaged one if not set.")
+    ] = None,
+    quantise: Annotated[Literal["int8"] | None, typer.Option(help="Store weights in eight bits.")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --quantise: sets to calibrate on; the run's validation sets if not set."),
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key to sign with (export keygen).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle; the base's if not set.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its version; the base's if not set.")] = None,
+    created: Annotated[datetime | None, typer.Option(help="Its date, UTC; the base's if not set.")] = None,
+) -> None:
+    """Put a run's network into a bundle: ONNX, compared with the network before it is written."""
+    from dashgaze.export.bundles import export_bundle as write
+
+    date = created.replace(tzinfo=UTC) if created else None
+    made = write(
+        run,
+        out,
+        _bundle(base, (), allow_unsigned=True),
+        quantise,
+        name=name,
+        version=version,
+        created=date,
+        calibration=data or (),
+        key=key,
+    )
+    difference = f"{out}: differs from the network by {made.parity:.1e}"
+    print("; ".join([difference, *([made.comparison.text()] if made.comparison else [])]))
+
+
+@export.command(epilog="Examples:  dashgaze export verify bundle --public-key maker.pem.pub --data pictures")
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Bundle, folder or zip.")],
+    public_key: Annotated[list[Path] | None, typer.Option(help="Key that it should be signed with.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of pictures of faces to run it on.")] = None,
+) -> None:
+    """Check a bundle anywhere: hashes, signature, every network against its description, on numbers and pictures."""
+    from dashgaze.bundle import read_public_key
+    from dashgaze.device.doctor import worst
+    from dashgaze.device.outputs.terminal import print_checks
+    from dashgaze.export.verify import verify_bundle
+
+    checks = verify_bundle(bundle, [read_public_key(key) for key in public_key or ()], data)
+    print_checks(checks)
+    raise typer.Exit(worst(checks))
+
+
+@export.command()
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="Bundle, a folder.")],
+    key: Annotated[Path, typer.Option(help="Private key (export keygen).")],
+) -> None:
+    """Sign a bundle, so that devices that trust the key take it."""
+    from dashgaze.export.signing import sign as write
+
+    write(bundle, key)
+
+
+@export.command()
+def keygen(
+    out: Annotated[Path, typer.Argument(help="File of the private key; the public one gets .pub behind its name.")],
+) -> None:
+    """Make a pair of keys: keep the private one, give the public one to devices (`bundle_keys`)."""
+    from dashgaze.export.signing import keygen as write
+
+    print(write(out))
 
 
 @app.command()
@@ -251,7 +329,9 @@ def _refuse(context: typer.Context, options: tuple[str, ...], why: str) -> None:
 
 def _extra() -> str:
     """The extra that the command on the command line needs."""
-    return "training" if "synth" in sys.argv[1:2] else "device"
+    if sys.argv[1:3] == ["export", "bundle"]:
+        return "export"
+    return "training" if sys.argv[1:2] in (["synth"], ["train"]) else "device"
 
 
 def _stem(source: str) -> str:

@@ -22,7 +22,6 @@ from dashgaze.errors import DashgazeError
 from dashgaze.export.gaze import Arrays, anonymous, open_graph
 
 _QUANTISED = ("Conv", "Gemm")
-_OUTERMOST = 1
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
@@ -66,21 +65,21 @@ def quantise_int8(graph: bytes, batches: Sequence[Arrays]) -> bytes:
 def _heads(graph: onnx.GraphProto) -> list[str]:
     """Names of the last linear layer before each output: degrees need more than eight bits."""
     maker = {output: node for node in graph.node for output in node.output}
-    found: list[str] = []
+    found: dict[str, None] = {}
 
-    def climb(value: str, left: int) -> None:
+    def climb(value: str) -> None:
         node = maker.get(value)
-        if node is None or left == 0:
+        if node is None:
             return
         if node.op_type == "Gemm":
-            found.append(node.name)
-            left -= 1
+            found[node.name] = None
+            return
         for source in node.input:
-            climb(source, left)
+            climb(source)
 
     for output in graph.output:
-        climb(output.name, _OUTERMOST)
-    return list(dict.fromkeys(found))
+        climb(output.name)
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True)

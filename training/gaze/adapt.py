@@ -136,8 +136,8 @@ def _update(
     generator: torch.Generator,
 ) -> float | None:
     """One step of gradient descent on (12.7), in place; the loss before it, None where it diverges."""
-    still = {name: learner._features(name, inputs) for name in session_branches(learner.config)}
-    moved = still | {"landmarks": learner._features("landmarks", translate(inputs, config.shift_frac, generator))}
+    still = {name: learner.branch_features(name, inputs) for name in session_branches(learner.config)}
+    moved = still | {"landmarks": learner.branch_features("landmarks", translate(inputs, config.shift_frac, generator))}
     seen = torch.cat([session_features(learner.config, features) for features in (still, moved)])
     logits = functional.linear(seen, *head)[:, 0]
     translated = torch.arange(2).repeat_interleave(len(logits) // 2).to(logits)

@@ -90,7 +90,7 @@ class AugmentationConfig(_Section):
     occlusion: float = Field(0.15, ge=0, le=1, description="a patch over part of the face or an eye")
     glare: float = Field(0.15, ge=0, le=1, description="bright spots and veils on the eyes")
     jitter_px: float = Field(2.0, ge=0, le=10, description="standard deviation of the crops' place, crop pixels")
-    landmark_noise: float = Field(0.01, ge=0, le=0.2, description="standard deviation of shared landmark errors, 100 mm")
+    landmark_noise: float = Field(0.01, ge=0, le=0.2, description="standard deviation of landmark errors, 100 mm")
     blank: float = Field(0.1, ge=0, le=1, description="one branch of the pictures is dropped")
 
 

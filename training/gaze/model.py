@@ -68,7 +68,7 @@ class Truth(NamedTuple):
 
 def used_inputs(config: ModelConfig) -> tuple[str, ...]:
     """Names of the inputs that a network takes, in their order."""
-    names = [name for name in PICTURES if name in config.branches]
+    names: list[str] = [name for name in PICTURES if name in config.branches]
     if "landmarks" in config.branches:
         names += [config.landmarks, *(["pose"] if config.head_pose else [])]
     return tuple(names)
@@ -81,24 +81,32 @@ class DashGazeNet(nn.Module):
         super().__init__()
         self.config = config
         self.branches = nn.ModuleDict({name: _branch(name, config) for name in _own_branches(config)})
+        count = len(config.branches)
         self.weights = nn.ParameterDict(
-            {head: nn.Parameter(torch.full((len(config.branches),), 1 / len(config.branches))) for head in _weighted(config)}
+            {head: nn.Parameter(torch.full((count,), 1 / count)) for head in _weighted(config)}
         )
         sizes = {"ray": 3 if config.uncertainty else 2, "face": 2, "location": 5 * config.mixture or 2}
-        self.heads = nn.ModuleDict({head: _head(config, fusion, sizes[head]) for head, fusion in _heads(config).items()})
+        self.heads = nn.ModuleDict(
+            {head: _head(config, fusion, sizes[head]) for head, fusion in _heads(config).items()}
+        )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Outputs of a batch; `inputs` has at least `used_inputs`."""
-        features = {name: self._features(name, inputs) for name in BRANCHES if name in self.config.branches}
+        features: dict[str, Tensor] = {
+            name: self.branch_features(name, inputs) for name in BRANCHES if name in self.config.branches
+        }
         stacked = torch.stack(tuple(features.values()), dim=1)
-        said = {head: self.heads[head](self._fuse(head, fusion, stacked)) for head, fusion in _heads(self.config).items()}
+        said = {
+            head: _call(self.heads[head], self._fuse(head, fusion, stacked))
+            for head, fusion in _heads(self.config).items()
+        }
         ray, face, location = said.get("ray"), said.get("face"), said.get("location")
         error = None
         if ray is not None and self.config.uncertainty:
             error = UNIT_DEG * SD_OF_LAPLACE * functional.softplus(ray[:, 2] - 0.5) + 0.1
         mixture = None
         if location is not None and self.config.mixture:
-            mixture = location.unflatten(1, (self.config.mixture, 5))
+            mixture = location.reshape(-1, self.config.mixture, 5)
             location = (mixture[..., :1].softmax(dim=1) * mixture[..., 1:3]).sum(dim=1)
         if location is not None:
             location = UNIT_DEG * location if self.config.location == "residual" else location + 0.5
@@ -111,22 +119,24 @@ class DashGazeNet(nn.Module):
             features=features,
         )
 
-    def _features(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
+    def branch_features(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """(N, features) of one branch."""
         if name == "landmarks":
             parts = [inputs[self.config.landmarks].flatten(1)]
             if self.config.head_pose:
                 parts.append(inputs["pose"])
-            return self.branches[name](torch.cat(parts, dim=1))
+            return _call(self.branches[name], torch.cat(parts, dim=1))
         picture = standardised(inputs[name])
         if self.config.shared_eyes and name.endswith("eye"):
-            return self.branches["eye"](picture.flip(-1) if name == "right_eye" else picture)
-        return self.branches[name](picture)
+            return _call(self.branches["eye"], picture.flip(-1) if name == "right_eye" else picture)
+        return _call(self.branches[name], picture)
 
     def _fuse(self, head: str, fusion: Fusion, stacked: Tensor) -> Tensor:
         """(N, branches, features) to what a head takes: (12.1) or (12.3)."""
         if fusion == "concatenate":
             return stacked.flatten(1)
-        return (self.weights[head][:, None] * stacked).sum(dim=1)
+        weights: Tensor = self.weights[head]
+        return (weights[:, None] * stacked).sum(dim=1)
 
 
 class SessionHeads(nn.Module):
@@ -144,7 +154,7 @@ class SessionHeads(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """(N, S): logits of the sessions, or each head's logit that the sample was translated."""
-        return self.linear(session_features(self.config, features))
+        return _call(self.linear, session_features(self.config, features))
 
 
 def session_branches(config: ModelConfig) -> tuple[str, ...]:
@@ -250,6 +260,12 @@ def standardised(picture: Tensor) -> Tensor:
 
 
 # --- branches ---
+
+
+def _call(module: nn.Module, values: Tensor) -> Tensor:
+    """What a module makes of a tensor; torch does not tell its type."""
+    result: Tensor = module(values)
+    return result
 
 
 def _own_branches(config: ModelConfig) -> list[str]:

@@ -225,7 +225,7 @@ class _Run:
         if model.session_task == "identity":
             return loss
         moved = translate(inputs, self.config.adaptation.shift_frac, generator)
-        features = {**outputs.features, "landmarks": self.network._features("landmarks", moved)}
+        features = {**outputs.features, "landmarks": self.network.branch_features("landmarks", moved)}
         return (loss + session_loss(model, self.sessions(features).float(), truth.session, yes)) / 2
 
     def _consistency_loss(self, count: int, generator: torch.Generator) -> Tensor:
