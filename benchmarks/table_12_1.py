@@ -54,7 +54,7 @@ from dashgaze.training.gaze.baselines import Constant, mean_gaze
 from dashgaze.training.gaze.config import GazeConfig, read_gaze_config
 from dashgaze.training.gaze.evaluate import Evaluation, NetworkPredictor, evaluate
 from dashgaze.training.gaze.metrics import axis_errors_deg, mean_interval, root_mean_square
-from dashgaze.training.gaze.model import DashGazeNet, session_features, used_inputs
+from dashgaze.training.gaze.model import DashGazeNet, session_branches, session_features, used_inputs
 from dashgaze.training.gaze.runs import load_run
 from dashgaze.training.gaze.samples import SampleSet, SessionSamples, prepare
 from dashgaze.training.gaze.train import train
@@ -217,11 +217,11 @@ def told_share(model: DashGazeNet, test: SampleSet, shift_frac: float) -> float:
 def _told(model: DashGazeNet, samples: SessionSamples, shift_frac: float, generator: torch.Generator) -> float:
     inputs = {name: torch.from_numpy(np.array(samples.arrays[name])) for name in used_inputs(model.config)}
     with torch.inference_mode():
-        still = session_features(model.config, model(inputs).features)
-        moved = [
-            session_features(model.config, model(translate(inputs, shift_frac, generator)).features)
-            for _ in range(COPIES)
-        ]
+        features = {name: model.branch_features(name, inputs) for name in session_branches(model.config)}
+        still, *moved = (
+            session_features(model.config, features | {"landmarks": model.branch_features("landmarks", seen)})
+            for seen in (inputs, *(translate(inputs, shift_frac, generator) for _ in range(COPIES)))
+        )
     looks = torch.stack([still] * COPIES + moved).double()  # copies of the still ones: both classes count alike
     half = len(still) // 2
     first, second = looks[:, :half].flatten(0, 1), looks[:, half:].flatten(0, 1)

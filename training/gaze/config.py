@@ -98,8 +98,8 @@ class TrainingConfig(_Section):
     """The loop."""
 
     seed: int = Field(0, ge=0, lt=2**31)
-    epochs: int = Field(20, ge=1, le=1000)
-    batch: int = Field(64, ge=2, le=4096)
+    epochs: int = Field(30, ge=1, le=1000)
+    batch: int = Field(32, ge=2, le=4096)
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak; warm-up over the first twentieth, then cosine")
     weight_decay: float = Field(0.01, ge=0, le=1)
     patience_epochs: int = Field(8, ge=1, description="early stopping: epochs without a better validation error")
