@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks import gaze_real, glances, table_12_1
 from benchmarks.device import CLIP, Peer, clips, time_against_peer
+from benchmarks.table_12_1 import TRAINING_DRIVES, first_drives
 from dashgaze.bundle import Bundle, packaged_bundle
 from dashgaze.device.crops import GazeInputs
 from dashgaze.device.network import GazeNetwork
@@ -58,7 +59,7 @@ from dashgaze.training.gaze.metrics import Statistics
 from dashgaze.training.gaze.pictures import draw_subsets
 from dashgaze.training.gaze.report import write_report
 from dashgaze.training.gaze.runs import fingerprint, load_run, read_metrics, read_run
-from dashgaze.training.gaze.samples import SessionSamples, find_sessions, prepare
+from dashgaze.training.gaze.samples import SessionSamples, prepare
 from dashgaze.training.gaze.train import train
 from dashgaze.training.gaze.unlabelled import unlabelled_samples
 
@@ -81,7 +82,6 @@ ABLATIONS = (
 )
 """Recipes, each `edge-short` with one thing changed; what they are is in their files."""
 SEEDS = 3
-TRAINING_DRIVES = 100
 ALERT_HOURS = 20.0
 REAL_FRAMES = 64
 SHIPPED = "network"
@@ -181,12 +181,6 @@ def recipe(name: str, sets: Path, data: Path, seed: int, quick: bool) -> GazeCon
     if name == "consistency":
         overrides["data"]["unlabelled"] = str(data / gaze_real.FAIRFACE)
     return read_gaze_config(name, overrides)
-
-
-def first_drives(train_set: Path) -> list[str]:
-    """What everything is trained on that is only compared: a part of the set, the same for all."""
-    found = [str(session) for session in find_sessions([train_set])]
-    return found[:TRAINING_DRIVES]
 
 
 def train_all(configs: Sequence[GazeConfig], folders: Sequence[Path]) -> None:
@@ -469,8 +463,8 @@ def ablation_lines(ablations: Sequence[Mapping[str, Any]]) -> list[str]:
     """The ablations as a table, errors on the validation set."""
     lines = [
         f"Each is `{SHORT}` with one thing changed, one seed, {TRAINING_DRIVES} drives; mean errors on the "
-        "validation set, and the score on real pictures of the tuning half (larger is better). A run is chosen by the real score among "
-        "those within 5 % of the best error.",
+        "validation set, and the score on real pictures of the tuning half (larger is better). A run is chosen by the "
+        "real score among those within 5 % of the best error.",
         "",
         "| recipe | parameters, million | ray, deg | face angles, deg | location, px | real score |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -56,7 +56,7 @@ from dashgaze.training.gaze.evaluate import Evaluation, NetworkPredictor, evalua
 from dashgaze.training.gaze.metrics import axis_errors_deg, mean_interval, root_mean_square
 from dashgaze.training.gaze.model import DashGazeNet, session_branches, session_features, used_inputs
 from dashgaze.training.gaze.runs import load_run
-from dashgaze.training.gaze.samples import SampleSet, SessionSamples, prepare
+from dashgaze.training.gaze.samples import SampleSet, SessionSamples, find_sessions, prepare
 from dashgaze.training.gaze.train import train
 
 WORK = Path(__file__).parents[1] / ".demo" / "bench" / "table_12_1"
@@ -74,6 +74,7 @@ CAMERA_SHIFT_FRAC = 20 / 1280
 FAST_RATE = 1.0
 """About the largest that is stable."""
 PROCESSES = 2
+TRAINING_DRIVES = 100
 COPIES = 2
 """Translated looks at each frame, for what a session head can tell."""
 PICTURES = ("network's picture", "camera's picture")
@@ -127,7 +128,8 @@ def run(sets: Path, work: Path, seeds: int = 3, quick: bool = False) -> dict[str
     configs = [_config(row, sets, seed, quick) for seed in range(seeds) for row in ROWS]
     folders = [work / f"{config.name}-seed-{config.training.seed}{'-quick' * quick}" for config in configs]
     plan = configs[0].model.crops
-    training, _, test = (prepare([sets / name], plan, PROCESSES) for name in ("train", "validation", "test"))
+    used = [Path(session) for session in first_drives(sets / "train")], [sets / "validation"], [sets / "test"]
+    training, _, test = (prepare(paths, plan, PROCESSES) for paths in used)
     with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as processes:
         measured = list(processes.map(_train_and_measure, configs, folders, [sets / "test"] * len(configs)))
     errors = {
@@ -162,10 +164,15 @@ def run(sets: Path, work: Path, seeds: int = 3, quick: bool = False) -> dict[str
 
 def _config(row: Row, sets: Path, seed: int, quick: bool) -> GazeConfig:
     overrides: dict[str, dict[str, Any]] = {
-        "data": {"train": [str(sets / "train")], "validation": [str(sets / "validation")]},
+        "data": {"train": first_drives(sets / "train"), "validation": [str(sets / "validation")]},
         "training": {"seed": seed, "threads": 1} | ({"epochs": 1} if quick else {}),
     }
     return read_gaze_config(f"table-12-1-{row.number}", overrides)
+
+
+def first_drives(train_set: Path) -> list[str]:
+    """What networks that are only compared with each other are trained on: the same part of the set for all."""
+    return [str(session) for session in find_sessions([train_set])[:TRAINING_DRIVES]]
 
 
 def _train_and_measure(config: GazeConfig, folder: Path, test: Path) -> dict[State, Errors]:
