@@ -54,7 +54,7 @@ RUN ?= runs/edge
 bundle: $(VENV)/.dev
 	$(BIN)/python -m dashgaze.export.face_models --out .demo/face-bundle --cache .demo/packages
 	$(BIN)/dashgaze export bundle $(RUN) --base .demo/face-bundle --out device/bundle \
-		--name dashgaze --version 1.1.0 --created 2026-11-23
+		--name dashgaze --version 1.1.0 --created 2026-11-23 --card docs/model_card.md
 	sha256sum device/bundle/manifest.json
 
 gaze: gaze-set

@@ -240,9 +240,13 @@ def export_bundle(
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the base's if not set.")] = None,
     version: Annotated[str | None, typer.Option(help="Its version; the base's if not set.")] = None,
     created: Annotated[datetime | None, typer.Option(help="Its date, UTC; the base's if not set.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Also write a model card (Markdown) here; needs an evaluation of the run.")
+    ] = None,
 ) -> None:
     """Put a run's network into a bundle: ONNX, compared with the network before it is written."""
     from dashgaze.export.bundles import export_bundle as write
+    from dashgaze.export.model_card import write_card
 
     date = created.replace(tzinfo=UTC) if created else None
     made = write(
@@ -256,6 +260,8 @@ def export_bundle(
         calibration=data or (),
         key=key,
     )
+    if card is not None:
+        write_card(run, card)
     difference = f"{out}: differs from the network by {made.parity:.1e}"
     print("; ".join([difference, *([made.comparison.text()] if made.comparison else [])]))
 

@@ -196,7 +196,10 @@ def run_metrics(run: Path, record: RunRecord, measured: Metrics) -> dict[str, fl
 
 
 def read_evaluation(run: Path, record: RunRecord) -> Summary | None:
-    """The run's evaluation, None without one. Raises InputError unless it is on people whom the run never saw."""
+    """The run's evaluation, None without one.
+
+    Raises InputError unless it is on people whom the run never saw, and of the weights that are there now.
+    """
     path = run / EVALUATION
     if not path.is_file():
         return None
@@ -208,6 +211,8 @@ def read_evaluation(run: Path, record: RunRecord) -> Summary | None:
         raise InputError(str(path), problem, "evaluate on a held-out set")
     if record.name not in {found.name for found in evaluation.predictors}:
         raise InputError(str(path), f"says nothing about {record.name}", "evaluate this run")
+    if evaluation.run not in (None, runs.fingerprint(run)):
+        raise InputError(str(path), "is of other weights than the run has now", "evaluate this run again")
     return evaluation
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from dashgaze.errors import InputError
+from dashgaze.export.bundles import read_evaluation
+from dashgaze.tables import write_atomically
 from dashgaze.training.gaze import runs
 from dashgaze.training.gaze.config import GazeConfig
 from dashgaze.training.gaze.evaluate import PredictorResult, Quantity, Summary
@@ -41,6 +44,14 @@ def model_card(run: Path, evaluation: Summary) -> str:
         "## Limits\n\n" + _LIMITS,
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def write_card(run: Path, path: Path) -> None:
+    """Write the card of a run that was evaluated. Raises InputError where it was not, DashgazeError for the disk."""
+    evaluation = read_evaluation(run, runs.read_run(run)[1])
+    if evaluation is None:
+        raise InputError(str(run), "was not evaluated", f"dashgaze train evaluate {run} SESSIONS")
+    write_atomically(path, model_card(run, evaluation).encode())
 
 
 def _about(config: GazeConfig, record: RunRecord, fingerprint: str) -> str:

@@ -247,6 +247,17 @@ def test_an_evaluation_on_people_of_the_run_is_refused(driver: str, bundle: Bund
         run_metrics(other, record, runs.read_metrics(run))
 
 
+def test_an_evaluation_of_older_weights_is_refused(tmp_path: Path):
+    run = write_run(tmp_path / "run")
+    record, measured = runs.read_run(run)[1], runs.read_metrics(run)
+    add_evaluation(run, evaluation_of().model_copy(update={"run": runs.fingerprint(run)}))
+    assert run_metrics(run, record, measured)["test_rows"] == 90
+    with open(run / runs.WEIGHTS, "ab") as file:
+        file.write(b" ")
+    with pytest.raises(InputError, match="of other weights"):
+        run_metrics(run, record, measured)
+
+
 def test_a_folder_that_is_no_run_is_refused(bundle: Bundle, tmp_path: Path):
     with pytest.raises(InputError, match="is not a training run"):
         bundle_of_run(tmp_path, bundle)

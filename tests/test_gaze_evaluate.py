@@ -30,6 +30,7 @@ from dashgaze.training.gaze.evaluate import (
 )
 from dashgaze.training.gaze.model import DashGazeNet
 from dashgaze.training.gaze.report import evaluate_run, write_report
+from dashgaze.training.gaze.runs import fingerprint, read_run
 from dashgaze.training.gaze.samples import SessionSamples
 from dashgaze.training.gaze.train import train
 
@@ -388,7 +389,14 @@ def test_a_run_is_evaluated_on_strangers_only(
         evaluate_run(run, [friend])
     assert not (run / "evaluation").exists()
     evaluation = evaluate_run(run, [stranger])
+    assert evaluation.summary.run == fingerprint(run)
     assert [result.name for result in evaluation.summary.predictors] == ["edge", "constant", "head only", "geometric"]
     assert read_record(run / "evaluation" / "evaluation.json", Summary) == evaluation.summary
     assert (run / "evaluation" / "faces-random.png").is_file()  # a rendered person may be shown
     assert "report.html" in capsys.readouterr().out
+    record = read_run(run)[1]
+    nameless = record.train.model_copy(update={"drivers": (None,)})
+    write_record(run / "run.json", record.model_copy(update={"train": nameless}))
+    write_record(stranger / "session.json", rendered.header.model_copy(update={"driver_id": None}))
+    with pytest.raises(InputError, match="may show one driver"):
+        evaluate_run(run, [stranger])

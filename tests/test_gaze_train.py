@@ -33,6 +33,14 @@ MODEL = {"width": 0.125, "features": 16, "driver_px": [32, 32], "face_px": [32, 
 NO_AUGMENTATION = dict.fromkeys(AugmentationConfig.model_fields, 0.0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def config_of(**changes):
     """A run of two epochs of three batches, nothing augmented."""
     sections = {
@@ -244,10 +252,12 @@ def test_a_complete_run_is_left_as_it_is(finished):
 
 def test_nothing_of_torch_is_changed_behind(finished, tmp_path):
     torch.manual_seed(5)
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    state = torch.get_rng_state()
+    torch.set_num_threads(2)
     run(config_of(training={"epochs": 1}), tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
     assert torch.get_deterministic_debug_mode() == 0
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,6 +19,9 @@ BRANCHES: tuple[Branch, ...] = ("face", "left_eye", "right_eye", "driver", "land
 Fusion = Literal["concatenate", "weighted"]
 
 
+_Side = Annotated[int, Field(ge=8, le=1024)]  # pixels; as `device.network.GazeCrops` has it
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -28,8 +31,8 @@ class ModelConfig(_Section):
 
     backbone: Literal["small", "resnet50"] = Field("small", description="of the driver view and the face")
     width: float = Field(1.0, ge=0.125, le=4, description="multiplies the channels of the small backbone and the eyes")
-    driver_px: tuple[int, int] = Field((96, 96), description="driver view, width and height")
-    face_px: tuple[int, int] = Field((96, 96), description="face, width and height")
+    driver_px: tuple[_Side, _Side] = Field((96, 96), description="driver view, width and height")
+    face_px: tuple[_Side, _Side] = Field((96, 96), description="face, width and height")
     channels: Literal[1, 3] = Field(1, description="1 grey, 3 colour")
     branches: tuple[Branch, ...] = Field(BRANCHES, min_length=1, description="input branches")
     shared_eyes: bool = Field(True, description="one network for both eyes, the right one mirrored")
@@ -54,6 +57,8 @@ class ModelConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> "ModelConfig":
+        if len(set(self.branches)) < len(self.branches):
+            raise ValueError("a branch is named twice")
         if not (self.ray or self.face_angles or self.location != "none"):
             raise ValueError("needs a head: ray, face_angles or location")
         if self.location == "residual" and not self.ray:
@@ -132,6 +137,12 @@ class GazeConfig(_Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> "GazeConfig":
+        if self.loss.kind == "squared" and self.model.ray and self.model.uncertainty:
+            raise ValueError("loss.kind = squared does not train model.uncertainty: set it to false")
+        return self
 
 
 def read_gaze_config(source: str | Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> GazeConfig:

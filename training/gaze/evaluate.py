@@ -25,6 +25,7 @@ from dashgaze.geometry import (
 )
 from dashgaze.session import Record
 from dashgaze.training.gaze import metrics
+from dashgaze.training.gaze.batches import evaluation_batches
 from dashgaze.training.gaze.metrics import AxisStatistics, DoubtStatistics, Ratio, Statistics
 from dashgaze.training.gaze.model import DashGazeNet, rigid_road_deg, used_inputs
 from dashgaze.training.gaze.samples import SampleSet, SessionSamples
@@ -75,7 +76,11 @@ class Predictor(Protocol):
 
 
 class NetworkPredictor:
-    """A trained network, as the device runs it. `error_factor` scales its predicted standard deviations."""
+    """A trained network, by what its heads say. `error_factor` scales its predicted standard deviations.
+
+    The device takes ray, deviation and residual as they are here; its angles in the face follow from the ray and the
+    head pose, where here they are those of the head that (12.3) asks for, if there is one.
+    """
 
     def __init__(self, name: str, model: DashGazeNet, error_factor: float = 1.0) -> None:
         self.name = name
@@ -106,10 +111,9 @@ class NetworkPredictor:
         """Outputs of the heads that there are, all rows."""
         names = used_inputs(self._model.config)
         parts: dict[str, list[Floats]] = {}
-        for start in range(0, len(samples.arrays["frame"]), _BATCH):
-            batch = {name: np.array(samples.arrays[name][start : start + _BATCH]) for name in names}
+        for inputs in evaluation_batches(samples, _BATCH, names):
             with torch.inference_mode():
-                outputs = self._model({name: torch.from_numpy(values) for name, values in batch.items()})
+                outputs = self._model(inputs)
             for name in ("ray_deg", "ray_error_deg", "face_deg", "location"):
                 value = getattr(outputs, name)
                 if value is not None:
@@ -205,6 +209,8 @@ class Summary(Record):
     schema_version: Literal[1] = 1
     fingerprint: str
     """Of the samples."""
+    run: str | None = None
+    """`runs.fingerprint` of the run that is judged; None for predictors of no run."""
     sessions: tuple[str, ...]
     drivers: tuple[str, ...]
     rows: int

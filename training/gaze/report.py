@@ -13,7 +13,7 @@ import os
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -40,8 +40,9 @@ from dashgaze.training.gaze.evaluate import (
 )
 from dashgaze.training.gaze.metrics import LAPLACE_WITHIN, NORMAL_WITHIN, Interval, Ratio, Statistics
 from dashgaze.training.gaze.pictures import draw_all, draw_faces, main_quantity
-from dashgaze.training.gaze.runs import RunRecord, load_run, read_metrics
+from dashgaze.training.gaze.runs import RunRecord, fingerprint, load_run, read_metrics
 from dashgaze.training.gaze.samples import SessionSamples, prepare
+from dashgaze.training.gaze.splits import Described, read_headers
 
 RESULT = "evaluation.json"
 _FACES = 24
@@ -58,8 +59,8 @@ def evaluate_run(run: Path, sets: Sequence[Path], out: Path | None = None, worke
     config, network, record = load_run(run)
     folder = run / "evaluation" if out is None else out
     _refuse_other(folder)
+    _refuse_known(record, read_headers(sets))
     sample_set = prepare(sets, config.model.crops, workers)
-    _refuse_known(record, sample_set.sessions)
     metrics = read_metrics(run)
     predictors: list[Predictor] = [NetworkPredictor(record.name, network, metrics.error_factor or 1.0)]
     means = _training_means(record)
@@ -68,6 +69,7 @@ def evaluate_run(run: Path, sets: Sequence[Path], out: Path | None = None, worke
     predictors += [HeadOnly(), Geometric()]
     references = [predictor.name for predictor in predictors if predictor.name in ("constant", "geometric")]
     evaluation = evaluate(predictors, sample_set, references)
+    evaluation = replace(evaluation, summary=evaluation.summary.model_copy(update={"run": fingerprint(run)}))
     write_report(evaluation, sample_set.sessions, folder)
     print_summary(evaluation.summary, Console())
     print(folder / "report.html")
@@ -112,15 +114,19 @@ def _training_means(record: RunRecord) -> Means | None:
     return Means(record.training_mean_ray, record.training_mean_face_deg, record.training_mean_location_frac)
 
 
-def _refuse_known(record: RunRecord, sessions: Sequence[SessionSamples]) -> None:
-    """Raise InputError if a session, or its driver, is one that the run has seen."""
+def _refuse_known(record: RunRecord, sessions: Sequence[Described]) -> None:
+    """Raise InputError if a session, or its driver, is or may be one that the run has seen."""
+    nameless = [session.session_id for session in sessions if session.driver_id is None]
     for purpose, data in (("trained on", record.train), ("chosen by", record.validation)):
-        same = sorted({samples.session_id for samples in sessions} & set(data.sessions))
+        same = sorted({session.session_id for session in sessions} & set(data.sessions))
         if same:
             raise InputError(_some(same), f"the run was {purpose} these sessions", "evaluate it on others")
-        people = sorted({samples.driver_id for samples in sessions if samples.driver_id} & set(data.drivers))
+        people = sorted({session.driver_id for session in sessions if session.driver_id} & set(data.drivers))
         if people:
             raise InputError(_some(people), f"the run was {purpose} other sessions of these drivers", "use others")
+        if nameless and None in data.drivers:
+            problem = f"no driver_id here, nor in sessions the run was {purpose}: they may show one driver"
+            raise InputError(_some(nameless), problem, "write driver_id into session.json")
 
 
 def _some(names: Sequence[str | None], most: int = 5) -> str:
