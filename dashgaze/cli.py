@@ -304,6 +304,19 @@ def keygen(
     print(write(out))
 
 
+@train.command(epilog="Examples:  dashgaze train split recordings --out sets")
+def split(
+    sessions: Annotated[list[Path], typer.Argument(help="Sets or single sessions.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets train, validation and test, with links to the sessions.")],
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+) -> None:
+    """Split sessions by driver into training, validation and test, alike in light, glasses and camera position."""
+    from dashgaze.training.gaze.splits import link_splits
+
+    for name, count in link_splits(sessions, out, seed).items():
+        print(f"{out / name}: {count} sessions")
+
+
 @app.command()
 def doctor(
     out: Annotated[Path, typer.Option(help="Where drives will be written.")] = Path(),

@@ -162,11 +162,12 @@ def _calibration(config: GazeConfig, sets: Sequence[Path]) -> Arrays:
 
 
 def _quantised(graph: bytes, samples: Arrays) -> tuple[bytes, Comparison]:
-    count = len(next(iter(samples.values())))
-    starts = range(0, count, _CALIBRATION_BATCH)
-    batches = [{name: value[at : at + _CALIBRATION_BATCH] for name, value in samples.items()} for at in starts]
+    """Every other sample sets the ranges, the others tell the change."""
+    known, others = ({name: value[first::2] for name, value in samples.items()} for first in (0, 1))
+    starts = range(0, len(next(iter(known.values()))), _CALIBRATION_BATCH)
+    batches = [{name: value[at : at + _CALIBRATION_BATCH] for name, value in known.items()} for at in starts]
     quantised = quantise_int8(graph, batches)
-    comparison = compare(graph, quantised, samples)
+    comparison = compare(graph, quantised, others)
     change_deg = max((comparison.mean_change.get(name, 0.0) for name in ("ray_deg", "face_deg")), default=0.0)
     if not change_deg <= LARGEST_CHANGE_DEG:
         problem = f"eight bits change the gaze by {change_deg:.2f} degrees on the average"

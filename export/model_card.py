@@ -20,8 +20,8 @@ _GROUPS = ("light", "glasses", "camera", "head against camera", "gaze against ca
 _NONE = "unknown"
 
 _LIMITS = """\
-- It learned from rendered people only, and every number above is of rendered people. How large its errors are on real
-  drivers is not known: real recordings with a measured gaze were not at hand.
+- Gaze was known of rendered people only, and every number above is of rendered people. How large its errors are on
+  real drivers is not known: real recordings with a measured gaze were not at hand.
 - It has seen no people but those that the renderer can make; what the renderer is not like, and whom it does not show,
   its documentation says (docs/synth.md).
 - It has seen no cameras but those the renderer mounts, at the distances and in the light of the tables above.

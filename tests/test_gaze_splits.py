@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dashgaze.errors import InputError
 from dashgaze.session import SessionHeader, Versions, write_record
-from dashgaze.training.gaze.splits import FRACTIONS, check_disjoint, read_headers, split_sessions
+from dashgaze.training.gaze.splits import FRACTIONS, check_disjoint, link_splits, read_headers, split_sessions
 
 
 def header(number: int, driver: str | None, **known: str) -> SessionHeader:
@@ -122,3 +122,11 @@ def test_headers_are_read_from_session_json_alone(folder: Path) -> None:
 def test_a_set_named_twice_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="00001: is named twice"):
         read_headers([folder / "00001", folder])
+
+
+def test_linked_splits_are_sets_that_share_nobody(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("sets") / "mine"
+    assert link_splits([folder], out) == {"train": 1, "validation": 1, "test": 1}
+    check_disjoint({name: read_headers([out / name]) for name in ("train", "validation", "test")})
+    with pytest.raises(InputError, match="is there already"):
+        link_splits([folder], out)

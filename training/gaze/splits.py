@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashgaze.errors import InputError
-from dashgaze.session import SessionHeader, read_session
+from dashgaze.session import SessionHeader, read_session, refuse_occupied
 from dashgaze.training.gaze.samples import find_sessions
 
+SPLITS = ("train", "validation", "test")
 FRACTIONS = (0.82, 0.10, 0.08)
 """Of sessions in training, validation and test, as in section 12.3.1."""
 
@@ -86,6 +87,18 @@ def split_sessions(
         split_of[driver] = allowed[gain[allowed].sum(axis=1).argmax()]
         filled[split_of[driver]] += has[driver]
     return tuple(tuple(np.flatnonzero(split_of[driver_of] == split).tolist()) for split in range(len(shares)))
+
+
+def link_splits(sets: Sequence[Path], out: Path, seed: int = 0) -> dict[str, int]:
+    """Make the sets OUT/train, validation and test of links to sessions; how many each has. Raises InputError."""
+    refuse_occupied(out)
+    paths = find_sessions(sets)
+    splits = split_sessions(read_headers(sets), FRACTIONS, seed)
+    for name, numbers in zip(SPLITS, splits, strict=True):
+        (out / name).mkdir(parents=True)
+        for number in numbers:
+            (out / name / f"{number:05d}").symlink_to(paths[number].resolve(), target_is_directory=True)
+    return dict(zip(SPLITS, map(len, splits), strict=True))
 
 
 _STRATA = ("time_of_day", "glasses", "camera_position")

@@ -233,6 +233,7 @@ class _Run:
         assert self.unlabelled is not None
         pictures = len(next(iter(self.unlabelled.values())))
         chosen = torch.randint(pictures, (count,), generator=generator)
+        self.network.eval()  # normalisation learns its statistics from labelled pictures alone
         rays = []
         for network in (self.network, self.average):
             # Azimuths of 45 degrees are the label: augmentation turns their sign where it mirrors.
