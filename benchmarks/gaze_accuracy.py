@@ -304,7 +304,9 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
     alerts = alerts_per_hour(evaluation)
     peer = Peer(work)
     timed = {
-        clip.name: time_against_peer(peer, clip, work)[0] for clip in clips(data, work) if clip.name in (CLIP, "no.mkv")
+        clip.name: time_against_peer(peer, clip, work, SHIPPED)[0]
+        for clip in clips(data, work)
+        if clip.name in (CLIP, "no.mkv")
     }
     summary = evaluation.summary
     metrics = {
