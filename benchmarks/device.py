@@ -406,8 +406,8 @@ def report(
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(false_alerts.by_kind.items())) or "none"
     lines += [
         f"Alerts in {false_alerts.hours:g} hours of simulated attentive driving, with a gaze error of 2 to 5 deg: "
-        f"{false_alerts.per_hour:.3f} an hour (95 % Poisson interval {low:.3f} to {high:.3f}; {kinds}). What the errors "
-        "of the estimators would make of it is in gaze_accuracy.md.",
+        f"{false_alerts.per_hour:.3f} an hour (95 % Poisson interval {low:.3f} to {high:.3f}; {kinds}). What the "
+        "errors of the estimators would make of it is in gaze_accuracy.md.",
         "",
     ]
     return "\n".join(lines)
