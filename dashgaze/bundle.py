@@ -39,7 +39,7 @@ from pydantic import (
 from dashgaze.errors import DashgazeError, InputError
 
 PACKAGED_MANIFEST_SHA256 = "6556d0f3b8318602502f28a92a8a8153bc03fb7c7dce7baeb7cf4faade02dd6a"
-"""Pin of the packaged bundle; `python -m dashgaze.export.face_models` prints the new one."""
+"""Pin of the packaged bundle; `make bundle` prints the new one."""
 
 SCHEMA_VERSION = 1
 MANIFEST_FILE = "manifest.json"

@@ -12,7 +12,7 @@ import tflite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashgaze.bundle import packaged_bundle
+from dashgaze.bundle import load_bundle, packaged_bundle
 from dashgaze.errors import DashgazeError
 from dashgaze.export import onnx_graph
 from dashgaze.export.canonical_face import canonical_face_json
@@ -281,9 +281,12 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_packaged_bundle_is_made_again_to_the_byte(tmp_path: Path):
+def test_the_packaged_face_networks_are_made_again_to_the_byte(tmp_path: Path):
     cache = os.environ.get("DASHGAZE_MODEL_CACHE")
     if cache is None:
         pytest.skip("DASHGAZE_MODEL_CACHE does not name the folder with the downloaded packages")
     pytest.importorskip("ai_edge_litert")
-    assert make_bundle(tmp_path / "bundle", Path(cache)) == packaged_bundle().manifest_sha256
+    make_bundle(tmp_path / "bundle", Path(cache))
+    made = load_bundle(tmp_path / "bundle", allow_unsigned=True).manifest.parts
+    packaged = packaged_bundle().manifest.parts
+    assert made == {name: part for name, part in packaged.items() if name != "gaze"}
