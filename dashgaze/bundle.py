@@ -38,7 +38,7 @@ from pydantic import (
 
 from dashgaze.errors import DashgazeError, InputError
 
-PACKAGED_MANIFEST_SHA256 = "6556d0f3b8318602502f28a92a8a8153bc03fb7c7dce7baeb7cf4faade02dd6a"
+PACKAGED_MANIFEST_SHA256 = "bb39131f92da5871129ffe5f272e4d548f55abb59ec4a770b0899088833c8f26"
 """Pin of the packaged bundle; `make bundle` prints the new one."""
 
 SCHEMA_VERSION = 1
