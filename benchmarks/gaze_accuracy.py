@@ -301,6 +301,7 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
     evaluation = judge_test(sets, work, bundle)
     looks = gaze_real.looks_of(bundle) + gaze_real.baselines(bundle)
     real = gaze_real.check(looks, data, "held-out", bundle)
+    score = gaze_real.selection_score(gaze_real.check(looks[:1], data, "tuning", bundle))
     alerts = alerts_per_hour(evaluation)
     peer = Peer(work)
     timed = {
@@ -322,7 +323,7 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
         "onnx_parity_max_abs": parity_on_real_frames(run, bundle, data),
         "ablation_rows": len(ablations) - 1,
     }
-    text = report(metrics, evaluation, ablations, table, real, alerts, timed, bundle)
+    text = report(metrics, evaluation, ablations, table, real, score, alerts, timed)
     place = work if quick else RESULTS
     figure = draw_subsets(evaluation)
     if figure is not None:
@@ -344,9 +345,9 @@ def report(
     ablations: Sequence[Mapping[str, Any]],
     table: Mapping[str, Any],
     real: gaze_real.RealCheck,
+    score: float,
     alerts: Mapping[str, Any],
     timed: Mapping[str, float],
-    bundle: Bundle,
 ) -> str:
     """The numbers behind the metrics, as Markdown."""
     summary = evaluation.summary
@@ -378,6 +379,7 @@ def report(
     lines += ["", *subset_tables(evaluation), *zone_lines(evaluation), *doubt_lines(evaluation)]
     lines += ["## Alerts in simulated attentive driving", "", *alert_lines(alerts), ""]
     lines += ["## What each part is worth", "", *ablation_lines(ablations), ""]
+    lines += [f"The shipped network's own score on the tuning half: {score:.3f}.", ""]
     lines += [table_12_1.markdown(table), "", "## Real pictures, held-out half", "", gaze_real.markdown(real), ""]
     lines += ["## Time and size", ""]
     lines += [
