@@ -37,6 +37,7 @@ from pydantic import (
 )
 
 from dashgaze.errors import DashgazeError, InputError
+from dashgaze.tables import write_failure
 
 PACKAGED_MANIFEST_SHA256 = "bb39131f92da5871129ffe5f272e4d548f55abb59ec4a770b0899088833c8f26"
 """Pin of the packaged bundle; `make bundle` prints the new one."""
@@ -210,7 +211,8 @@ def write_bundle(
     declared = {part.file: part.sha256 for part in manifest.parts.values()}
     if declared != {file: sha256_of(data) for file, data in files.items()}:
         raise DashgazeError(f"{folder}", "the files to write are not those of the manifest")
-    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and any(folder.iterdir()):
+    occupied = folder.exists() and not (folder / MANIFEST_FILE).is_file()
+    if occupied and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}", "it exists and is not a bundle", "choose another folder")
     data = manifest.to_json()
     contents = {**files, MANIFEST_FILE: data}
@@ -219,8 +221,7 @@ def write_bundle(
     try:
         _replace_folder(folder, contents)
     except OSError as error:
-        problem = f"the bundle cannot be written ({error.strerror})"
-        raise DashgazeError(f"{folder}", problem, "check space and rights, or choose another folder") from error
+        raise write_failure(folder, error) from error
     return Bundle(folder, manifest, sha256_of(data))
 
 

@@ -201,7 +201,13 @@ def train_gaze(
     overrides: dict[str, dict[str, Any]] = {"data": {name: sets for name, sets in data.items() if sets}}
     if seed is not None:
         overrides["training"] = {"seed": seed}
-    run(read_gaze_config(config, overrides), out, workers)
+    try:
+        metrics = run(read_gaze_config(config, overrides), out, workers)
+    except KeyboardInterrupt:
+        print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+    errors = ", ".join(f"{name} {found.mean:.2f}" for name, found in metrics.errors.items() if found.mean is not None)
+    print(f"{out}: weights of epoch {metrics.epoch}, mean errors on the validation set: {errors}")
 
 
 @train.command(
@@ -237,8 +243,8 @@ def export_bundle(
         typer.Option(help="With --quantise: sets to calibrate on; the run's validation sets if not set."),
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Private key to sign with (export keygen).")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle; the base's if not set.")] = None,
-    version: Annotated[str | None, typer.Option(help="Its version; the base's if not set.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle; that of the run if not set.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its version; the run's fingerprint if not set.")] = None,
     created: Annotated[datetime | None, typer.Option(help="Its date, UTC; the base's if not set.")] = None,
     card: Annotated[
         Path | None, typer.Option(help="Also write a model card (Markdown) here; needs an evaluation of the run.")
@@ -248,6 +254,8 @@ def export_bundle(
     from dashgaze.export.bundles import export_bundle as write
     from dashgaze.export.model_card import write_card
 
+    if data and quantise is None:
+        raise InputError("--data", "goes with --quantise", "leave it out")
     date = created.replace(tzinfo=UTC) if created else None
     made = write(
         run,
@@ -292,6 +300,7 @@ def sign(
     from dashgaze.export.signing import sign as write
 
     write(bundle, key)
+    print(f"{bundle}: signed; devices take it that name the public key in bundle_keys")
 
 
 @export.command()

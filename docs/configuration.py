@@ -1,5 +1,7 @@
 """Writes docs/configuration.md from the settings classes: python docs/configuration.py > docs/configuration.md."""
 
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -7,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from dashgaze.device.config import WatchConfig
+from dashgaze.training.gaze.config import GazeConfig
 
 INTRODUCTION = """# Configuration
 
@@ -26,6 +29,12 @@ yaw_deg = -20      # the camera is turned to the driver's right, against one tha
 [zones.console]    # as in dashgaze/zones.toml: mm from the driver's eyes, x right, y down, z forward
 centre_mm = [-350, 400, 600]
 ```
+"""
+
+TRAINING = """# Training configuration
+
+`dashgaze train gaze FILE.toml --out RUN`, or the name of a recipe in `training/gaze/recipes`. `base = "edge"` at the
+top takes over another file or recipe, and only what differs need be said.
 """
 
 
@@ -71,6 +80,7 @@ def kind(field: FieldInfo) -> str:
         (" | None", ""),
     ):
         text = text.replace(long, short)
+    text = re.sub(r"Annotated\[(\w+), FieldInfo\([^\]]*\]\)\]", r"\1", text)
     text = text.replace("Literal[", "one of ").rstrip("]") if text.startswith("Literal") else text
     signs = {"Gt": ">", "Ge": ">=", "Lt": "<", "Le": "<="}
     bounds = [
@@ -86,6 +96,8 @@ def default(field: FieldInfo) -> str:
     value = field.default
     if value is PydanticUndefined or value is None:
         return "not set"
+    if isinstance(value, tuple) and any(isinstance(part, Path) for part in value):
+        value = tuple(str(part) for part in value)
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:.6g}`" if isinstance(value, float) else f"`{value!r}`".replace("'", '"')
@@ -93,7 +105,8 @@ def default(field: FieldInfo) -> str:
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, *sections("", WatchConfig)]).rstrip() + "\n"
+    watch, training = sections("", WatchConfig), sections("", GazeConfig)
+    return "\n".join([INTRODUCTION, *watch, TRAINING, *training]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

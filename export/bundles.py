@@ -104,7 +104,7 @@ def bundle_of_run(
     difference = parity(network, graph, posed, factor)
     if not difference <= TOLERANCE:
         raise DashgazeError(str(run), f"the exported network differs by {difference:.1e} > {TOLERANCE:.0e}")
-    metrics = run_metrics(run, record, measured)
+    metrics, fingerprint = run_metrics(run, record, measured), runs.fingerprint(run)
     comparison = None
     if quantise is not None:
         graph, comparison = _quantised(graph, _calibration(config, calibration))
@@ -114,14 +114,14 @@ def bundle_of_run(
         raise DashgazeError(str(run), problem, "quantise it, or train a smaller one")
     files = {part.file: base.read(other) for other, part in base.manifest.parts.items() if other != PART}
     manifest = Manifest(
-        name=name or base.manifest.name,
-        version=version or base.manifest.version,
+        name=name or record.name,
+        version=version or fingerprint[:12],
         created=created or base.manifest.created,
         parts={**base.manifest.parts, PART: _part(run, record, config.model, graph)},
         thresholds=base.manifest.thresholds,
         calibration={**base.manifest.calibration, CALIBRATION: _crops(config.model)},
         metrics=metrics,
-        training_fingerprint=runs.fingerprint(run),
+        training_fingerprint=fingerprint,
     )
     return MadeBundle(manifest, {**files, manifest.parts[PART].file: graph}, difference, comparison)
 

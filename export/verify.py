@@ -199,7 +199,7 @@ def _check_pictures(bundle: Bundle, pictures: Path) -> Check | str:
     if not angles:
         return Check("gaze on pictures", None, f"no face on {frames} pictures", "name pictures of drivers")
     right, up = np.std(angles, axis=0)
-    return f"{len(angles)} faces on {frames} pictures, spread {right:.1f} deg sideways, {up:.1f} deg up and down"
+    return f"faces on {len(angles)} of {frames} pictures, spread {right:.1f} deg sideways, {up:.1f} deg up and down"
 
 
 def _samples(bundle: Bundle, plan: CropPlan, pictures: Path) -> Iterator[GazeInputs | None]:

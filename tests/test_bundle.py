@@ -302,6 +302,14 @@ def test_writing_replaces_a_bundle_and_nothing_else(signed, tmp_path):
     assert os.listdir(tmp_path / "photos") == ["holiday.jpg"]
 
 
+def test_a_file_in_the_place_of_a_bundle_stays(tmp_path):
+    (tmp_path / "key.pem").write_text("secret")
+    with pytest.raises(InputError) as error:
+        write_bundle(tmp_path / "key.pem", manifest_for(FILES), FILES)
+    assert_one_line(error, "key.pem")
+    assert (tmp_path / "key.pem").read_text() == "secret"
+
+
 def test_files_that_are_not_those_of_the_manifest_are_not_written(tmp_path):
     with pytest.raises(DashgazeError):
         write_bundle(tmp_path / "bundle", manifest_for(FILES), {**FILES, "net.onnx": b"other"})
@@ -315,7 +323,7 @@ def test_a_failed_write_leaves_the_old_bundle(signed, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(DashgazeError) as error:
         write_bundle(signed, manifest_for({"net.onnx": b"new"}), {"net.onnx": b"new"}, KEY)
-    assert_one_line(error, "No space left")
+    assert_one_line(error, "no space left")
     assert os.listdir(tmp_path) == ["bundle"]
     load_bundle(signed, trusted_keys=[PUBLIC]).verify()
 

@@ -102,11 +102,11 @@ class AugmentationConfig(_Section):
 class TrainingConfig(_Section):
     """The loop."""
 
-    seed: int = Field(0, ge=0, lt=2**31)
-    epochs: int = Field(30, ge=1, le=1000)
-    batch: int = Field(32, ge=2, le=4096)
+    seed: int = Field(0, ge=0, lt=2**31, description="whatever is random comes from it")
+    epochs: int = Field(30, ge=1, le=1000, description="at most; the learning rate is planned over them")
+    batch: int = Field(32, ge=2, le=4096, description="samples a step")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak; warm-up over the first twentieth, then cosine")
-    weight_decay: float = Field(0.01, ge=0, le=1)
+    weight_decay: float = Field(0.01, ge=0, le=1, description="of matrices and kernels (AdamW)")
     patience_epochs: int = Field(8, ge=1, description="early stopping: epochs without a better validation error")
     threads: int = Field(1, ge=0, le=256, description="of torch on the CPU; 0 leaves it alone")
 
@@ -115,22 +115,22 @@ class AdaptationConfig(_Section):
     """Test-time adaptation by the chapter's translation task."""
 
     shift_frac: float = Field(20 / 224, gt=0, lt=0.5, description="largest translation, share of the picture's width")
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    batch: int = Field(8, ge=1, le=4096)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of plain gradient descent")
+    batch: int = Field(8, ge=1, le=4096, description="successive frames of one update")
 
 
 class DataConfig(_Section):
     """Sets of sessions. Nobody may be in two of train, validation and test."""
 
-    train: tuple[Path, ...] = (Path("sets/standard/train"),)
-    validation: tuple[Path, ...] = (Path("sets/standard/validation"),)
+    train: tuple[Path, ...] = Field((Path("sets/standard/train"),), description="sets to learn from")
+    validation: tuple[Path, ...] = Field((Path("sets/standard/validation"),), description="sets that choose the epoch")
     unlabelled: Path | None = Field(None, description="folder of real pictures for the consistency loss")
 
 
 class GazeConfig(_Section):
     """A whole run."""
 
-    name: str = Field("edge", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: str = Field("edge", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="of the run")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

@@ -46,6 +46,7 @@ from dashgaze.training.gaze.splits import Described, read_headers
 
 RESULT = "evaluation.json"
 _FACES = 24
+_TABLE_WIDTH = 132
 _NONE = "–"
 _TITLES: dict[Quantity, str] = {"ray": "Ray", "face": "Angles in the face frame", "location": "Place on the road view"}
 
@@ -71,7 +72,7 @@ def evaluate_run(run: Path, sets: Sequence[Path], out: Path | None = None, worke
     evaluation = evaluate(predictors, sample_set, references)
     evaluation = replace(evaluation, summary=evaluation.summary.model_copy(update={"run": fingerprint(run)}))
     write_report(evaluation, sample_set.sessions, folder)
-    print_summary(evaluation.summary, Console())
+    print_summary(evaluation.summary, Console(width=max(_TABLE_WIDTH, Console().width)))
     print(folder / "report.html")
     return evaluation
 

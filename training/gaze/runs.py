@@ -151,12 +151,14 @@ def open_run(folder: Path, config: GazeConfig) -> Iterator[None]:
 
 def _claim(folder: Path, config: GazeConfig) -> None:
     path = folder / CONFIG
-    if path.is_file():
+    # A configuration alone is what a run left that its data did not allow to begin.
+    begun = [entry for entry in folder.iterdir() if not entry.name.startswith((CONFIG, f".{CONFIG}"))]
+    if path.is_file() and begun:
         different = differences(read_gaze_config(path), config)
         if different:
             problem = f"was begun with another {', '.join(different)}"
             raise InputError(str(folder), problem, "name another folder, or train it as it was begun")
-    elif any(not entry.name.startswith(f".{CONFIG}") for entry in folder.iterdir()):
+    elif begun:
         raise InputError(str(folder), "is neither empty nor a training run", "name another folder")
     else:
         write_atomically(path, to_toml(config).encode())
@@ -221,8 +223,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # damaged bytes make torch raise nearly anything, IndexError among it
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-            problem = f"is damaged, or holds more than tensors: {reason}"
+            problem = f"is damaged, or holds more than tensors ({type(error).__name__})"
             raise InputError(str(path), problem, "restore or remove it") from None
     if not isinstance(state, dict):
         raise InputError(str(path), "does not hold named tensors", "restore or remove it")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dashgaze.errors import InputError
 from dashgaze.session import SessionHeader, read_session, refuse_occupied
+from dashgaze.tables import write_failure
 from dashgaze.training.gaze.samples import find_sessions
 
 SPLITS = ("train", "validation", "test")
@@ -94,10 +95,13 @@ def link_splits(sets: Sequence[Path], out: Path, seed: int = 0) -> dict[str, int
     refuse_occupied(out)
     paths = find_sessions(sets)
     splits = split_sessions(read_headers(sets), FRACTIONS, seed)
-    for name, numbers in zip(SPLITS, splits, strict=True):
-        (out / name).mkdir(parents=True)
-        for number in numbers:
-            (out / name / f"{number:05d}").symlink_to(paths[number].resolve(), target_is_directory=True)
+    try:
+        for name, numbers in zip(SPLITS, splits, strict=True):
+            (out / name).mkdir(parents=True)
+            for number in numbers:
+                (out / name / f"{number:05d}").symlink_to(paths[number].resolve(), target_is_directory=True)
+    except OSError as error:
+        raise write_failure(out, error) from error
     return dict(zip(SPLITS, map(len, splits), strict=True))
 
 
