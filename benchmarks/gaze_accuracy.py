@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -205,29 +205,30 @@ def judge_ablations(sets: Path, data: Path, work: Path, quick: bool) -> list[dic
     configs = [recipe(name, sets, data, 0, quick) for name in ABLATIONS]
     folders = [work / name for name in ABLATIONS]
     train_all(configs, folders)
+    # A run that was trained on the real pictures of the tuning half cannot be judged on them.
+    judged = [
+        folder
+        for config, folder in zip(configs, folders, strict=True)
+        if config.model.ray and config.data.unlabelled is None
+    ]
+    scores = real_scores(judged, data, work)
     rows = []
     for name, config, folder in zip(ABLATIONS, configs, folders, strict=True):
-        metrics = read_metrics(folder)
-        row: dict[str, Any] = {"name": name, "parameters": describe(config.model)["parameters"]}
-        row |= {quantity: found.mean for quantity, found in metrics.errors.items()}
-        # A run that was trained on the real pictures of the tuning half cannot be judged on them.
-        unseen = config.data.unlabelled is None
-        row["real_score"] = real_score(folder, data, work) if config.model.ray and unseen else None
-        rows.append(row)
-        print(row, flush=True)
+        errors: dict[str, Any] = {quantity: found.mean for quantity, found in read_metrics(folder).errors.items()}
+        parameters = describe(config.model)["parameters"]
+        rows.append({"name": name, "parameters": parameters, **errors, "real_score": scores.get(name)})
+        print(rows[-1], flush=True)
     return rows
 
 
-def real_score(run: Path, data: Path, work: Path) -> float:
-    """`gaze_real.selection_score` of a run; computed once."""
-    kept, weights = run / "real.json", fingerprint(run)
-    known = json.loads(kept.read_text()) if kept.is_file() else {}
-    if known.get("run") != weights:
-        _, looks = gaze_real.open_looks(run, work / f"{run.name}-bundle")
-        real = gaze_real.check([look for look in looks if look.name == SHIPPED], data, "tuning")
-        known = {"run": weights, "score": gaze_real.selection_score(real)}
-        write_atomically(kept, json.dumps(known).encode())
-    return float(known["score"])
+def real_scores(runs: Sequence[Path], data: Path, work: Path) -> dict[str, float]:
+    """`gaze_real.selection_score` of runs by their names, all looking at the same faces."""
+    looks: list[gaze_real.Looker] = []
+    for run in runs:
+        _, found = gaze_real.open_looks(run, work / f"{run.name}-bundle")
+        looks += [replace(look, name=run.name) for look in found if look.name == SHIPPED]
+    real = gaze_real.check(looks, data, "tuning")
+    return {look.name: gaze_real.selection_score(real, look.name) for look in looks}
 
 
 def judge_test(sets: Path, work: Path, bundle: Bundle) -> Evaluation:
