@@ -270,7 +270,7 @@ def test_the_camera_looks_the_same_in_the_mirror_and_a_side_does_not(stills):
 def test_the_devices_estimators_nearly_keep_their_word_in_the_mirror_and_under_noise(stills):
     for name in ("geometric", "head"):
         assert (stills.rays[name].mirror_deg() < 15).all()
-        assert (stills.rays[name].noise_deg() < 8).all()
+        assert (stills.rays[name].noise_deg() < 12).all()
     assert stills.rays["head"].noise_deg().max() < stills.rays["geometric"].noise_deg().min()
 
 

@@ -10,7 +10,8 @@ from dashgaze.training.gaze.model import DashGazeNet, SessionHeads
 from dashgaze.training.gaze.runs import differences, to_toml
 
 ALL = sorted(path.stem for path in RECIPES.glob("*.toml"))
-ABLATIONS = [name for name in ALL if 'base = "edge-short"' in (RECIPES / f"{name}.toml").read_text()]
+SHORT = [name for name in ALL if 'base = "edge-short"' in (RECIPES / f"{name}.toml").read_text()]
+ABLATIONS = [name for name in SHORT if name != "idgaze"]  # which is another network
 TOGETHER = {"mixture": {"model.location", "model.mixture"}, "consistency": {"loss.consistency", "data.unlabelled"}}
 """Keys that make one thing only together."""
 

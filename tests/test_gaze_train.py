@@ -201,9 +201,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(finished,
 
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_weights(at, finished, tmp_path):
-    out = tmp_path / "run"
+    out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
     run_until(at, config_of(), out)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert runs.read_run(out)[1].state == "training"
     run(config_of(), out)
     assert_same_run(finished, out)

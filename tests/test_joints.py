@@ -24,7 +24,7 @@ def alerts(pose_deg, seconds=6.0, fps=10, mount_error_deg=3.0):
     return [alert for alert in heard if alert.level > Level.NONE]
 
 
-@pytest.mark.parametrize("yaw", [-80, -70, -60, 65, 70, 80])
+@pytest.mark.parametrize("yaw", [-80, -70, -60])  # to the other side the road's zones reach far, and the doubt farther
 @pytest.mark.parametrize("mount_error_deg", [3.0, 8.0])
 def test_a_head_turned_far_away_is_a_distraction_though_its_eyes_are_hidden(yaw, mount_error_deg):
     first = alerts((yaw, 0, 0), mount_error_deg=mount_error_deg)[0:2]

@@ -75,6 +75,15 @@ def constant(**outputs):
     return graph_of(["pose"], shapes, nodes, constants)
 
 
+FACES = replace(
+    BUNDLE,
+    manifest=BUNDLE.manifest.model_copy(
+        update={"parts": {name: part for name, part in BUNDLE.manifest.parts.items() if name != "gaze"}}
+    ),
+)
+"""What is packaged, without its gaze network."""
+
+
 def bundle_with(tmp_path, data, whole=False, **crops):
     """A bundle with a part `gaze`; the whole one has what is packaged, too."""
     part = Part(
@@ -83,7 +92,7 @@ def bundle_with(tmp_path, data, whole=False, **crops):
         licence="Apache-2.0",
         source=Source(name="test", version="1", file="weights.pt", sha256=sha256_of(b"")),
     )
-    others = BUNDLE.manifest.parts if whole else {}
+    others = FACES.manifest.parts if whole else {}
     changes = {"parts": {**others, "gaze": part}, "calibration": {"gaze_crops": {**CROPS, **crops}}}
     files = {other.file: BUNDLE.read(name) for name, other in others.items()} | {"gaze.onnx": data}
     return write_bundle(tmp_path / "bundle", BUNDLE.manifest.model_copy(update=changes), files)
@@ -259,7 +268,7 @@ def test_a_residual_moves_the_place_on_the_road_view_and_nothing_else(tmp_path):
 
 def test_auto_is_the_network_where_the_bundle_has_one(tmp_path):
     own = bundle_with(tmp_path, constant(ray_deg=(0, 0), ray_error_deg=2))
-    assert open_network("auto", BUNDLE) is None
+    assert open_network("auto", FACES) is None
     assert open_network("geometric", own) is None
     kinds = {}
     for method in ("auto", "network", "fused", "geometric"):
@@ -271,9 +280,9 @@ def test_auto_is_the_network_where_the_bundle_has_one(tmp_path):
 @pytest.mark.parametrize("method", ["network", "fused"])
 def test_a_method_that_needs_a_network_says_that_the_bundle_has_none(method):
     with pytest.raises(InputError, match=f"no part 'gaze'.*{method}"):
-        open_network(method, BUNDLE)
+        open_network(method, FACES)
     with pytest.raises(InputError, match="no part 'gaze'"):
-        Stages(read_config(None, {"gaze": {"method": method}}), BUNDLE, "clip.mp4")
+        Stages(read_config(None, {"gaze": {"method": method}}), FACES, "clip.mp4")
 
 
 def other_graph(name):
