@@ -298,7 +298,6 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
     """All parts, one after the other."""
     bundle = packaged_bundle()
     ablations = judge_ablations(sets, data, work, quick)
-    table = table_12_1.run(sets, work / "table-12-1", SEEDS, quick)
     evaluation = judge_test(sets, work, bundle)
     looks = gaze_real.looks_of(bundle) + gaze_real.baselines(bundle)
     real = gaze_real.check(looks, data, "held-out", bundle)
@@ -310,6 +309,7 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
         for clip in clips(data, work)
         if clip.name in (CLIP, "no.mkv")
     }
+    table = table_12_1.run(sets, work / "table-12-1", SEEDS, quick)
     summary = evaluation.summary
     metrics = {
         "ray_error_deg": summary.of(SHIPPED).quantities["ray"].total.mean,
