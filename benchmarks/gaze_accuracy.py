@@ -87,6 +87,8 @@ SEEDS = 3
 ALERT_HOURS = 20.0
 REAL_FRAMES = 64
 SHIPPED = "network"
+BESIDE = (SHIPPED, "fused", "geometric", "head only", "constant")
+"""What tables and pictures of subsets show."""
 
 
 class ShippedNetwork:
@@ -326,10 +328,16 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
     }
     text = report(metrics, evaluation, ablations, table, real, score, alerts, timed)
     place = work if quick else RESULTS
-    figure = draw_subsets(evaluation)
+    figure = draw_subsets(among(evaluation, BESIDE))
     if figure is not None:
         figure.savefig(place / "gaze_accuracy.png", dpi=110)
     write_results(place, metrics, text)
+
+
+def among(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
+    """The evaluation of some of its predictors, for a picture that can be read."""
+    predictors = tuple(evaluation.summary.of(name) for name in names)
+    return replace(evaluation, summary=evaluation.summary.model_copy(update={"predictors": predictors}))
 
 
 def ratio(evaluation: Evaluation, quantity: Quantity, reference: str) -> float | None:
@@ -413,7 +421,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def subset_tables(evaluation: Evaluation) -> list[str]:
     """The ray's error by subset, beside the baselines."""
-    names = (SHIPPED, "fused", "geometric", "head only", "constant")
+    names = BESIDE
     results = {name: evaluation.summary.of(name).quantities["ray"] for name in names}
     lines = ["Ray errors by subset, degrees; few: fewer than 30 frames or 3 sessions.", ""]
     lines += [f"| subset | frames | {' | '.join(names)} |", "| --- | --- |" + " --- |" * len(names)]
