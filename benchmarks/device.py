@@ -9,14 +9,12 @@ benchmarks/results/device.json and device.md. Times are ratios of alternating ru
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import glances, scenarios
+from benchmarks.record import write_results
 from dashgaze.bundle import Bundle, packaged_bundle
 from dashgaze.device.config import WatchConfig
 from dashgaze.device.eyes import EyeJudge
@@ -346,7 +345,8 @@ def main() -> None:
         "attention_scenarios_passed_share": float(np.mean([ok for ok, _ in outcomes])),
         "false_alerts_per_attentive_hour": false_alerts.per_hour,
     }
-    write_results(metrics, report(metrics, rows, stills, timed, outcomes, false_alerts))
+    text = report(metrics, rows, stills, timed, outcomes, false_alerts)
+    write_results("device", "make bench", metrics, text)
 
 
 def report(
@@ -411,26 +411,6 @@ def report(
         "",
     ]
     return "\n".join(lines)
-
-
-def write_results(metrics: dict[str, float], text: str) -> None:
-    """Write JSON and report, and print the report."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    result = {
-        "name": "device",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": "make bench",
-        "metrics": metrics,
-    }
-    folder = ROOT / "benchmarks" / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "device.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "device.md").write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,11 @@ epoch and writes into the work folder. Intervals are 95 %, bootstrap over sessio
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ import numpy as np
 
 from benchmarks import gaze_real, glances, table_12_1
 from benchmarks.device import CLIP, Peer, clips, time_against_peer
+from benchmarks.record import RESULTS, write_results
 from benchmarks.table_12_1 import TRAINING_DRIVES, first_drives
 from dashgaze.bundle import Bundle, packaged_bundle
 from dashgaze.device.crops import GazeInputs
@@ -34,7 +30,6 @@ from dashgaze.device.records import HeadPose
 from dashgaze.errors import DashgazeError
 from dashgaze.export.gaze import parity
 from dashgaze.geometry import FACING, Floats, angles_from_rays, rays_from_angles, unit
-from dashgaze.tables import write_atomically
 from dashgaze.training.gaze.baselines import (
     CameraFrameWithHeadPose,
     Constant,
@@ -64,7 +59,6 @@ from dashgaze.training.gaze.train import train
 from dashgaze.training.gaze.unlabelled import unlabelled_samples
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PROCESSES = 2
 SHORT = "edge-short"
 ABLATIONS = (
@@ -331,7 +325,7 @@ def measure(sets: Path, data: Path, work: Path, run: Path, quick: bool) -> None:
     figure = draw_subsets(among(evaluation, BESIDE))
     if figure is not None:
         figure.savefig(place / "gaze_accuracy.png", dpi=110)
-    write_results(place, metrics, text)
+    write_results("gaze_accuracy", "python -m benchmarks.gaze_accuracy", metrics, text, place)
 
 
 def among(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
@@ -492,24 +486,6 @@ def ablation_lines(ablations: Sequence[Mapping[str, Any]]) -> list[str]:
         f"| {number(row.get('face_deg'))} | {number(row.get('location_px'), 0)} | {number(row['real_score'], 3)} |"
         for row in ablations
     ]
-
-
-def write_results(place: Path, metrics: Mapping[str, float | None], text: str) -> None:
-    """Write JSON and report, and print the report."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    result = {
-        "name": "gaze_accuracy",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": "python -m benchmarks.gaze_accuracy",
-        "metrics": metrics,
-    }
-    write_atomically(place / "gaze_accuracy.json", json.dumps(result, indent=1).encode() + b"\n")
-    write_atomically(place / "gaze_accuracy.md", text.encode())
-    print(text)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from benchmarks.realism import Estimate, resampled
+from benchmarks.synth import read_frames
 from benchmarks.synth_labels import head_rotations, vectors
 from dashgaze.bundle import Bundle, packaged_bundle
 from dashgaze.device import gaze
@@ -111,15 +112,7 @@ def _pictures(session: Session) -> Iterator[NDArray[np.uint8]]:
     video = session.video("driver")
     if video is None:
         raise DashgazeError(str(session.path), "has no driver video")
-    capture = cv2.VideoCapture(str(video))
-    try:
-        while True:
-            ok, image = capture.read()
-            if not ok:
-                return
-            yield np.asarray(image, np.uint8)
-    finally:
-        capture.release()
+    return read_frames(video)
 
 
 def _look(tracker: FaceTracker, image: NDArray[np.uint8], t_s: float) -> Face:

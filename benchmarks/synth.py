@@ -12,14 +12,12 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks import realism
 from benchmarks.realism import Estimate, FaceReader, Faces, Floats, Half, Image
+from benchmarks.record import RESULTS, head_commit, write_results
 from benchmarks.synth_grid import render_grid
 from benchmarks.synth_labels import disagreement, head_rotations, vectors
 from dashgaze.bundle import Bundle, packaged_bundle
@@ -46,7 +45,6 @@ from dashgaze.zones import ROAD_ZONES, Zone
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".demo" / "bench" / "synth"
-RESULTS = ROOT / "benchmarks" / "results"
 SEED = 20_000
 """Of the sets; no set that anything is trained on should share it."""
 
@@ -703,12 +701,6 @@ def renew_renderer(folder: Path, sizes: Sizes, work: Path) -> None:
     write_atomically(folder / "synth.json", json.dumps(result, indent=1).encode() + b"\n")
 
 
-def head_commit() -> str:
-    """Short hash of the commit that is measured."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def or_why_not(title: str, section: Callable[[], str]) -> str:
     """A section, or what is missing for it."""
     try:
@@ -880,23 +872,6 @@ def distributions_section(notes: Notes, views: Views) -> str:
     return text + "\n" + notes.table("Spread, mean (sd); figure 11.7 as synth.png", ("what", "here"), spreads)
 
 
-def write_results(folder: Path, metrics: Mapping[str, float], text: str, picture: Image) -> None:
-    """Write JSON, report and picture, each atomically."""
-    result = {
-        "name": "synth",
-        "commit": head_commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": "python -m benchmarks.synth",
-        "metrics": dict(metrics),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "synth.png", cv2.imencode(".png", picture)[1].tobytes())
-    write_atomically(folder / "synth.md", text.encode())
-    write_atomically(folder / "synth.json", json.dumps(result, indent=1).encode() + b"\n")
-    print(text)
-
-
 def main() -> None:
     """Run everything, print and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -916,7 +891,10 @@ def main() -> None:
         if arguments.renderer_only:
             renew_renderer(folder, sizes, work)
             return
-        write_results(folder, *measure(sizes, work, arguments.data, arguments.half))
+        metrics, text, picture = measure(sizes, work, arguments.data, arguments.half)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "synth.png", cv2.imencode(".png", picture)[1].tobytes())
+        write_results("synth", "python -m benchmarks.synth", metrics, text, folder)
     except DashgazeError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

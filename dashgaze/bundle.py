@@ -11,8 +11,6 @@ level (`zip -j`).
 """
 
 import hashlib
-import os
-import tempfile
 import zipfile
 import zlib
 from base64 import b64decode
@@ -37,7 +35,7 @@ from pydantic import (
 )
 
 from dashgaze.errors import DashgazeError, InputError
-from dashgaze.tables import write_failure
+from dashgaze.tables import replace_folder
 
 PACKAGED_MANIFEST_SHA256 = "bb39131f92da5871129ffe5f272e4d548f55abb59ec4a770b0899088833c8f26"
 """Pin of the packaged bundle; `make bundle` prints the new one."""
@@ -218,10 +216,7 @@ def write_bundle(
     contents = {**files, MANIFEST_FILE: data}
     if private_key is not None:
         contents[SIGNATURE_FILE] = sign_manifest(data, private_key)
-    try:
-        _replace_folder(folder, contents)
-    except OSError as error:
-        raise write_failure(folder, error) from error
+    replace_folder(folder, contents)
     return Bundle(folder, manifest, sha256_of(data))
 
 
@@ -359,24 +354,3 @@ def _read_key(path: Path) -> bytes:
             return stream.read(MAX_KEY_BYTES)
     except OSError as error:
         raise InputError(f"{path}", f"the key cannot be read ({error.strerror})", "check the path") from error
-
-
-def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Puts a folder with `contents` in the place of `folder`; until the very last step the old one stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workspace:
-        new, old = Path(workspace) / "new", Path(workspace) / "old"
-        new.mkdir()
-        for file, content in contents.items():
-            with (new / file).open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -167,12 +169,8 @@ def synth(
     else:
         _refuse(context, ("duration", "rate", "style", "recurring", "light", "masks"), "does not go with --stills")
         plan = StillsPlan(sessions, seed, stills, people, each)
-    try:
-        with frame_bar("sessions") as bar:
-            outcome = render_set(plan, out, len(os.sched_getaffinity(0)) if workers is None else workers, bar)
-    except KeyboardInterrupt:
-        print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with _resumable(), frame_bar("sessions") as bar:
+        outcome = render_set(plan, out, len(os.sched_getaffinity(0)) if workers is None else workers, bar)
     print(f"{out}: {sessions} sessions, {outcome.sessions} new; {outcome.text()}")
 
 
@@ -201,11 +199,8 @@ def train_gaze(
     overrides: dict[str, dict[str, Any]] = {"data": {name: sets for name, sets in data.items() if sets}}
     if seed is not None:
         overrides["training"] = {"seed": seed}
-    try:
+    with _resumable():
         metrics = run(read_gaze_config(config, overrides), out, workers)
-    except KeyboardInterrupt:
-        print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
     errors = ", ".join(f"{name} {found.mean:.2f}" for name, found in metrics.errors.items() if found.mean is not None)
     print(f"{out}: weights of epoch {metrics.epoch}, mean errors on the validation set: {errors}")
 
@@ -337,6 +332,16 @@ def doctor(
     checks = diagnose(out)
     print_checks(checks)
     raise typer.Exit(worst(checks))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C ends work that the same command takes up again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("dashgaze: stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _bundle(path: Path | None, keys: tuple[Path, ...], allow_unsigned: bool) -> Any:

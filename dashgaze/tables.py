@@ -16,14 +16,15 @@ out columns that it does not know; every column that it knows must be there.
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,10 +263,17 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
     Raises DashgazeError that says what mends it; nothing is left behind then.
     """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, for what need not be in memory at once; otherwise as `write_atomically`."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -276,6 +284,39 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         if isinstance(error, OSError):
             raise write_failure(path, error) from error
         raise
+
+
+def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Put a folder with `contents`, bytes by name, in the place of `folder`.
+
+    Until the very last step the old one stays. Raises DashgazeError that says what mends it.
+    """
+    try:
+        _replace_folder(folder, contents)
+    except OSError as error:
+        raise write_failure(folder, error) from error
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workspace:
+        new, old = Path(workspace) / "new", Path(workspace) / "old"
+        new.mkdir()
+        for name, data in contents.items():
+            with (new / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(new)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

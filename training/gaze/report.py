@@ -9,8 +9,6 @@ The folder appears when it is complete. Contact sheets show faces: of rendered p
 they are asked for.
 """
 
-import os
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +22,7 @@ from rich.table import Table as TerminalTable
 
 from dashgaze.errors import InputError
 from dashgaze.session import read_session
-from dashgaze.tables import sync_folder, write_failure
+from dashgaze.tables import replace_folder, write_failure
 from dashgaze.training.gaze.baselines import Constant, Geometric, HeadOnly, Means
 from dashgaze.training.gaze.evaluate import (
     AXES,
@@ -94,10 +92,7 @@ def write_report(
         "report.html": to_html(document).encode(),
         **pictures,
     }
-    try:
-        _replace_folder(out, contents)
-    except OSError as error:
-        raise write_failure(out, error) from error
+    replace_folder(out, contents)
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -481,26 +476,3 @@ def _refuse_other(folder: Path) -> None:
         raise write_failure(folder, error) from error
     if other:
         raise InputError(str(folder), "is there already and is not a report", "choose another folder")
-
-
-def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Put a folder with `contents` in the place of `folder`; until the very last step the old one stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workspace:
-        new, old = Path(workspace) / "new", Path(workspace) / "old"
-        new.mkdir()
-        for name, data in contents.items():
-            with (new / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_folder(new)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        sync_folder(folder.parent)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -29,7 +29,7 @@ from pydantic import Field
 import dashgaze
 from dashgaze.errors import DashgazeError, InputError
 from dashgaze.session import Record, Versions, read_record
-from dashgaze.tables import sync_folder, write_atomically, write_failure
+from dashgaze.tables import atomic_file, write_atomically, write_failure
 from dashgaze.training.gaze.config import GazeConfig, read_gaze_config
 from dashgaze.training.gaze.metrics import Statistics
 from dashgaze.training.gaze.model import DashGazeNet
@@ -195,22 +195,11 @@ def versions() -> Versions:
 
 def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values atomically, without a second copy in memory. Raises DashgazeError."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with atomic_file(path) as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise write_failure(path, error) from error
-        if isinstance(error, RuntimeError):  # torch's own words for a write that failed
-            raise DashgazeError(str(path), f"cannot be written: {error}", "free some space") from error
-        raise
+    except RuntimeError as error:  # torch's own words for a write that failed
+        raise DashgazeError(str(path), f"cannot be written: {error}", "free some space") from error
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
